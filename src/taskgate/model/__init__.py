@@ -1,0 +1,1 @@
+"""The gate's vocabulary: frozen types, caps and errors. Standard library only."""

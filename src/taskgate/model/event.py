@@ -1,0 +1,49 @@
+"""What happened: the entries of a recording."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class EventKind(StrEnum):
+    SESSION_OPENED = "session.opened"
+    SESSION_CLOSED = "session.closed"
+    REQUEST_PERMITTED = "request.permitted"
+    REQUEST_DENIED = "request.denied"
+    REQUEST_HELD = "request.held"
+    HOLD_APPROVED = "hold.approved"
+    HOLD_DENIED = "hold.denied"
+    HOLD_EXPIRED = "hold.expired"
+    HOLD_CANCELLED = "hold.cancelled"
+    REQUEST_FINISHED = "request.finished"
+    ROWS = "rows"
+    LIMIT_REACHED = "limit.reached"
+    PROTOCOL_VIOLATION = "protocol.violation"
+    UPSTREAM_LOST = "upstream.lost"
+    LOGIN_FAILED = "login.failed"
+    LOGIN = "login"
+    GRANT_ISSUED = "grant.issued"
+    GRANT_REVOKED = "grant.revoked"
+    APPROVAL_VOTED = "approval.voted"
+    POLICY_APPLIED = "policy.applied"
+    RECORDING_READ = "recording.read"
+    AUDIT_SEARCHED = "audit.searched"
+    SECRET_SET = "secret.set"  # noqa: S105 - an event's name, not a secret
+    RECORDING_SEALED = "recording.sealed"
+    GATEWAY_STARTED = "gateway.started"
+    GATEWAY_STOPPED = "gateway.stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A past fact. `at` is seconds since the epoch; `facts` holds JSON values only.
+
+    Facts that search reads (`recording.index`): `text`, `actions` (list of {verb, object, kind,
+    columns, via}), `outcome`, `rule`, `reason`, `policy_version`, `parameters`, `rows`,
+    `masked` ({rule: count}), `kinds` ({kind: count}), `request` (number of the request
+    within its session).
+    """
+
+    kind: EventKind
+    at: float
+    facts: dict[str, Any] = field(default_factory=dict)

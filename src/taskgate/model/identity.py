@@ -1,0 +1,33 @@
+"""Who calls."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class IdentityKind(StrEnum):
+    HUMAN = "human"
+    WORKLOAD = "workload"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller, as an identity provider vouched for it.
+
+    `subject` is unique within `issuer`; the pair names one person, job or agent.
+    `authenticated_at` is in seconds since the epoch.
+    `acts_for` is the principal behind an agent (RFC 8693 section 4.1), None for everyone else.
+    """
+
+    subject: str
+    issuer: str = "local"
+    kind: IdentityKind = IdentityKind.HUMAN
+    groups: frozenset[str] = field(default_factory=frozenset)
+    authenticated_at: float = 0.0
+    method: str = ""
+    acts_for: "Identity | None" = None
+
+    @property
+    def key(self) -> str:
+        """The stable name of this caller in stores and records: `issuer:subject`."""
+        return f"{self.issuer}:{self.subject}"

@@ -1,0 +1,46 @@
+"""A thing behind the gate."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class TlsMode(StrEnum):
+    DISABLE = "disable"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is found: `source` is `env`, `file` or `store`; `name` its key there."""
+
+    source: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What the gate signs in with. The secrets themselves are looked up at connect time."""
+
+    username: str
+    password: SecretRef | None = None
+    certificate: SecretRef | None = None
+    private_key: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """`database` is the default where the client names none; an empty `databases` allows only
+    that one. `ca_file` pins the server's issuer for the verify modes."""
+
+    name: str
+    protocol: str
+    host: str
+    port: int
+    tls: TlsMode
+    credential: Credential
+    ca_file: str = ""
+    database: str = ""
+    databases: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
