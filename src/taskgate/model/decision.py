@@ -44,6 +44,7 @@ class Decision:
     `rule` is the rule's address (`sales-report/permit[0]`), `source` its `file:line`.
     `demands` is filled for HOLD only: each one must be met.
     `masks` and `limits` are the obligations of a permit, and of a hold once approved.
+    `trusted` are the functions called whose results need no masking, as `Action.object` spells.
     """
 
     outcome: Outcome
@@ -55,3 +56,4 @@ class Decision:
     masks: MaskSet = MaskSet()
     limits: TaskLimits = TaskLimits()
     hint: str = ""
+    trusted: frozenset[str] = frozenset()

@@ -83,3 +83,10 @@ class Conflict(TaskgateError):
     """The thing changed, or is spent: someone was first."""
 
     http_status = 409
+
+
+class StoreUnavailable(TaskgateError):
+    """The state store is locked, gone or too slow. Nothing was changed; trying again may help."""
+
+    sqlstate = "57P03"
+    http_status = 503

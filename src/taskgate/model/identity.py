@@ -31,3 +31,9 @@ class Identity:
     def key(self) -> str:
         """The stable name of this caller in stores and records: `issuer:subject`."""
         return f"{self.issuer}:{self.subject}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """This caller's key, then those of everyone it acts for, nearest first."""
+        behind = self.acts_for.keys if self.acts_for is not None else ()
+        return (self.key, *behind)

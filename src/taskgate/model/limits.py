@@ -34,10 +34,14 @@ MAX_SESSIONS = 10_000
 # Connections that have not signed in yet; more than this are refused at once.
 MAX_UNAUTHENTICATED = 500
 MAX_CONNECTIONS_PER_SOURCE_PER_S = 200
+# Sources whose connections are counted; the one silent longest is forgotten first.
+MAX_SOURCES_COUNTED = 10_000
 LOGIN_TIMEOUT_S = 30.0
 UPSTREAM_CONNECT_TIMEOUT_S = 10.0
 MAX_HOLDS_PER_SESSION = 1
 MAX_HOLDS = 1_000
+# The same over all nodes, as far as approvers are told of them at once.
+MAX_WAITING_HOLDS = 10_000
 HOLD_NOTICE_EVERY_S = 20.0
 REVOCATION_POLL_S = 0.25
 DRAIN_S = 30.0
@@ -46,3 +50,68 @@ MAX_RECORDED_TEXT_BYTES = 256 * KIB
 MAX_RECORDED_PARAMETER_BYTES = 4 * KIB
 MAX_RECORDED_ROWS = 1_000
 MAX_SEARCH_RESULTS = 10_000
+
+# Live grants of one person, live tokens of one grant, live API sign-ins of one person.
+MAX_GRANTS_PER_PERSON = 100
+MAX_TOKENS_PER_GRANT = 50
+MAX_LOGINS_PER_PERSON = 50
+MAX_CACHED_TOKENS = 10_000
+# How long a checked token is believed without asking the store again.
+TOKEN_CACHE_S = 5.0
+MAX_REASON_CHARS = 1_000
+MAX_REMEMBERED_ENDS = 100_000
+# A node that has not heard of revocations for so long refuses what it cannot check.
+REVOCATION_BLIND_S = 1.0
+HOLD_POLL_S = 0.25
+# What an approver is asked to read; more than a person can is not approvable.
+MAX_HELD_BYTES = 256 * KIB
+MAX_STANDING_S = 8 * 3600.0
+MAX_STANDING_USES = 1_000
+MAX_HOLD_S = 24 * 3600.0
+# Password checks under way or waiting, all users together (each takes 64 MiB while it runs).
+MAX_PASSWORD_CHECKS = 32
+PASSWORD_WORKERS = 2
+MAX_SECRET_BYTES = 64 * KIB
+STORE_TIMEOUT_S = 5.0
+MAX_INDEX_QUEUE = 10_000
+MAX_INDEX_BATCH = 500
+# A statement's text in the search index; the recording has more of it.
+MAX_INDEXED_TEXT_BYTES = 8 * KIB
+# Requests of one session whose end is still awaited by the search index.
+MAX_INDEXED_PENDING = 1_000
+# Recordings whose file is kept open between writes; the others are opened for each write.
+MAX_OPEN_RECORDING_FILES = 1_024
+# A file of the gateway-wide chain of heads; past it the next one is begun.
+MAX_HEADS_FILE_BYTES = 64 * MIB
+# Recordings named in one signed mark of the chain of heads.
+MAX_MARKS_PER_ENTRY = 1_000
+# Rows and COPY data above this are passed on in pieces where nothing has to be rewritten; the
+# longest such frame is PostgreSQL's own cap on a value.
+STREAM_ABOVE_BYTES = 64 * KIB
+MAX_STREAMED_FRAME_BYTES = 1024 * MIB
+# Frames that hold names, tags and numbers only (PostgreSQL's own cap on them).
+MAX_SMALL_FRAME_BYTES = 10_000
+# What describes a result or a statement: 1,664 columns or 65,535 parameters fit.
+MAX_DESCRIPTION_BYTES = 1 * MIB
+# One error, notice or notification of the resource, with its context.
+MAX_NOTICE_BYTES = 16 * MIB
+# Everything the resource may say before its first ReadyForQuery.
+MAX_LOGIN_BYTES = 1 * MIB
+# SCRAM's work factor: more than this would let a hostile resource stall the gate.
+MAX_SCRAM_ITERATIONS = 1_000_000
+# The HTTP API: one request's body, open event streams of one person, reading a body.
+MAX_API_BODY_BYTES = 2 * MIB
+MAX_API_STREAMS_PER_PERSON = 8
+API_BODY_TIMEOUT_S = 20.0
+MAX_API_CONNECTIONS = 500
+# Sign-ins by the API that one source, and one name, may try in a minute.
+MAX_LOGINS_PER_SOURCE_PER_MIN = 60
+MAX_LOGINS_PER_NAME_PER_MIN = 10
+MAX_RATE_ENTRIES = 10_000
+# Policy files, which people write by hand.
+MAX_POLICY_FILE_BYTES = 256 * KIB
+MAX_POLICY_FILES = 1_000
+MAX_POLICY_DEPTH = 12
+# An approved request runs at once, or no more: its session is told within a poll.
+APPROVAL_USE_S = 60.0
+MAX_CACHED_TLS_CONTEXTS = 256

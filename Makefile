@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` shows the gate at work, `make test` checks it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: demo
+demo: ## Run the gate before a shop database, and say what to try
+	@scripts/venv.sh demo
+	@$(BIN)/python -m taskgate.demo
+
+.PHONY: demo-tour
+demo-tour: ## Try every outcome without a person; fail if one is not as promised
+	@scripts/venv.sh demo
+	@$(BIN)/python -m taskgate.demo tour
+
+.PHONY: demo-clean
+demo-clean: ## Remove the demo's database, recordings and state
+	@scripts/demo-clean.sh
+
+.PHONY: setup
+setup: ## Make .venv with everything development needs
+	@scripts/venv.sh dev
+
+.PHONY: lint
+lint: setup ## Style, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check --config scripts/sans-io.toml --no-cache \
+	  src/taskgate/protocols src/taskgate/sql src/taskgate/policy src/taskgate/masking
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: setup ## Lint, then every test against real servers
+	@scripts/system-packages.sh postgresql-15
+	@$(MAKE) lint
+	@scripts/pytest.sh
+
+.PHONY: format
+format: setup ## Lay the code out as lint wants it
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: setup ## Measure direct, relay, pgbouncer and gate; QUICK=1 takes two minutes
+	@scripts/system-packages.sh postgresql-15 pgbouncer
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+.PHONY: test-drivers
+test-drivers: setup ## psycopg's and asyncpg's own suites, direct and through the gate
+	@scripts/system-packages.sh postgresql-15
+	@$(BIN)/python -m tests.drivers
+
+.PHONY: clean-room
+clean-room: ## demo-tour and test in a fresh Debian 12 (root only)
+	@scripts/clean-room.sh

@@ -1,0 +1,291 @@
+"""Signing in, tasks and grants: what each person does for themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from taskgate.api.caller import CallerHere, PartsHere, client_address, may, need
+from taskgate.api.problems import TooMany
+from taskgate.api.rates import Rates, source_of
+from taskgate.api.shapes import (
+    Connection,
+    GrantAsked,
+    GrantIssued,
+    GrantShown,
+    LoggedIn,
+    LoginAsked,
+    Me,
+    RevokeAsked,
+    TaskShown,
+    TokenIssued,
+)
+from taskgate.gateway.parts import Parts
+from taskgate.gateway.signals import Signals
+from taskgate.identity.grants import Issued
+from taskgate.model import limits
+from taskgate.model.errors import BadConfig, NotAuthenticated, NotFound, NotRecorded
+from taskgate.model.event import EventKind
+from taskgate.model.grant import Grant
+from taskgate.model.identity import Identity
+from taskgate.model.token import GrantSelector
+from taskgate.policy.hours import open_at
+from taskgate.policy.people import may_take_up
+from taskgate.policy.rules import Policy, Right, Task
+
+router = APIRouter()
+LISTED = 500
+
+
+class Doors:
+    """Signing in by a name and a password, from the API and the console alike, and how often
+    one may try."""
+
+    def __init__(self, parts: Parts, signals: Signals) -> None:
+        self._parts = parts
+        self._signals = signals
+        self._sources = Rates(limits.MAX_LOGINS_PER_SOURCE_PER_MIN)
+        self._names = Rates(limits.MAX_LOGINS_PER_NAME_PER_MIN)
+
+    async def sign_in(self, name: str, password: str, source: str, door: str) -> LoggedIn:
+        """Raises: NotAuthenticated, the same whatever was wrong; TooMany; NotRecorded."""
+        parts = self._parts
+        at = parts.clock.monotonic()
+        wait_s = self._sources.wait_s(source_of(source), at)
+        if wait_s <= 0:
+            wait_s = self._names.wait_s(name.strip().casefold()[:200], at)
+        if wait_s > 0:
+            self._signals.login_failed(door)
+            raise TooMany(wait_s)
+        try:
+            identity = await parts.people.users.sign_in(
+                name, password, parts.clock.now(), source=source
+            )
+        except NotAuthenticated:
+            self._signals.login_failed(door)
+            # A name that nobody has is often a password, typed into the wrong field.
+            known = await parts.people.users.get(name)
+            facts = {"name": known.name if known is not None else "", "door": door}
+            await parts.records.log(EventKind.LOGIN_FAILED, None, facts | {"from": source})
+            raise
+        await parts.records.log(EventKind.LOGIN, identity, {"door": door, "from": source})
+        issued = await parts.people.logins.issue(identity)
+        return LoggedIn(
+            token=issued.token,
+            expires_at=issued.login.expires_at,
+            me=me_of(parts.policies.current, identity),
+        )
+
+
+def _doors_of(request: Request) -> Doors:
+    doors: Doors = request.app.state.doors
+    return doors
+
+
+@router.post("/login")
+async def login(
+    asked: LoginAsked, request: Request, doors: Annotated[Doors, Depends(_doors_of)]
+) -> LoggedIn:
+    """A name and a password for an API token."""
+    return await doors.sign_in(
+        asked.name, asked.password.get_secret_value(), client_address(request), "api"
+    )
+
+
+@router.post("/logout", status_code=204)
+async def logout(caller: CallerHere, parts: PartsHere) -> Response:
+    """Ends the token that the request came with."""
+    await parts.people.logins.end(caller.token)
+    await parts.records.log(EventKind.LOGOUT, caller.identity, {})
+    return Response(status_code=204)
+
+
+@router.get("/me")
+async def me(caller: CallerHere, parts: PartsHere) -> Me:
+    """Who the gateway takes the caller for."""
+    return me_of(parts.policies.current, caller.identity)
+
+
+@router.get("/tasks")
+async def tasks(caller: CallerHere, parts: PartsHere) -> list[TaskShown]:
+    """The tasks that the caller may take up, by name; nobody learns of others."""
+    now = parts.clock.now()
+    return [
+        _task_shown(task, now)
+        for task in sorted(parts.policies.current.tasks.values(), key=lambda task: task.name)
+        if may_take_up(task, caller.identity)
+    ]
+
+
+@router.post("/grants", status_code=201)
+async def request_grant(asked: GrantAsked, caller: CallerHere, parts: PartsHere) -> GrantIssued:
+    """Takes a task up. The token is shown in this answer only."""
+    issued = await parts.people.grants.request(
+        caller.identity,
+        asked.task,
+        asked.reason,
+        resource=asked.resource,
+        lasts_s=asked.lasts_s,
+    )
+    grant = issued.grant
+    facts = {
+        "grant": grant.id,
+        "task": grant.task,
+        "resources": list(grant.resources),
+        "reason": grant.reason,
+        "expires_at": grant.expires_at,
+    }
+    try:
+        await parts.records.log(EventKind.GRANT_ISSUED, caller.identity, facts)
+    except NotRecorded:
+        # Nobody has its token yet, and nobody shall.
+        await parts.people.grants.revoke(GrantSelector(grant_id=grant.id), "it was not recorded")
+        raise
+    connections, ca_pem = _ways(parts, issued)
+    return GrantIssued(
+        grant=grant_shown(grant, parts.clock.now()),
+        token=issued.token,
+        connections=connections,
+        ca_pem=ca_pem,
+    )
+
+
+@router.post("/grants/{grant_id}/tokens", status_code=201)
+async def issue_token(grant_id: str, caller: CallerHere, parts: PartsHere) -> TokenIssued:
+    """One more token for a live grant of the caller's own."""
+    facts = {"grant": grant_id}
+    await parts.records.log(EventKind.TOKEN_ISSUED, caller.identity, facts)
+    issued = await parts.people.grants.issue_token(caller.identity, grant_id)
+    connections, ca_pem = _ways(parts, issued)
+    return TokenIssued(token=issued.token, connections=connections, ca_pem=ca_pem)
+
+
+@router.get("/grants")
+async def list_grants(
+    caller: CallerHere,
+    parts: PartsHere,
+    everyone: Annotated[bool, Query(alias="all")] = False,
+    ended: bool = False,
+) -> list[GrantShown]:
+    """The caller's own, newest first; everybody's with the right to audit, revoke or
+    administer."""
+    return await grants_of(parts, caller.identity, everyone=everyone, ended=ended)
+
+
+async def grants_of(
+    parts: Parts, identity: Identity, *, everyone: bool, ended: bool
+) -> list[GrantShown]:
+    """Raises: Denied."""
+    selector = GrantSelector(person=identity.key)
+    if everyone:
+        need(parts.policies.current, identity, Right.AUDIT, Right.REVOKE, Right.ADMINISTER)
+        selector = GrantSelector()
+    found = await parts.people.grants.list(selector, live=not ended, limit=LISTED)
+    now = parts.clock.now()
+    return [grant_shown(grant, now) for grant in found]
+
+
+@router.post("/grants/{grant_id}/revoke", status_code=204)
+async def revoke_grant(
+    grant_id: str, asked: RevokeAsked, caller: CallerHere, parts: PartsHere
+) -> Response:
+    """Ends a grant now. One's own always; others' with the right to revoke."""
+    await end_grant(parts, caller.identity, grant_id, asked.why)
+    return Response(status_code=204)
+
+
+@router.delete("/grants/{grant_id}", status_code=204)
+async def delete_grant(grant_id: str, caller: CallerHere, parts: PartsHere) -> Response:
+    """The same without a reason."""
+    await end_grant(parts, caller.identity, grant_id, "")
+    return Response(status_code=204)
+
+
+async def end_grant(parts: Parts, identity: Identity, grant_id: str, why: str) -> None:
+    """Raises: NotFound where there is none, it is over, or it is somebody else's to end."""
+    grant = await parts.people.grants.get(grant_id)
+    own = grant is not None and identity.key in grant.identity.keys
+    if (
+        grant is None
+        or not grant.live(parts.clock.now())
+        or not (own or may(parts.policies.current, identity, Right.REVOKE))
+    ):
+        raise NotFound(
+            f"there is no live grant {grant_id} that you may end",
+            hint="taskgate grants lists yours; others' need the right to revoke",
+        )
+    stated = why.strip() or ("its holder ended it" if own else f"revoked by {identity.key}")
+    if not stated.isprintable():
+        raise BadConfig("the reason holds control characters")
+    facts = {"grant": grant_id, "holder": grant.identity.key, "task": grant.task, "reason": stated}
+    try:
+        await parts.records.log(EventKind.GRANT_REVOKED, identity, facts)
+    finally:
+        # Taking rights away never waits for anything: it happens though nobody can write it down.
+        await parts.people.grants.revoke(GrantSelector(grant_id=grant_id), stated)
+
+
+def me_of(policy: Policy, identity: Identity) -> Me:
+    return Me(
+        key=identity.key,
+        subject=identity.subject,
+        issuer=identity.issuer,
+        kind=identity.kind.value,
+        groups=sorted(identity.groups),
+        rights=[right.value for right in Right if may(policy, identity, right)],
+        method=identity.method,
+        authenticated_at=identity.authenticated_at,
+    )
+
+
+def grant_shown(grant: Grant, now: float) -> GrantShown:
+    return GrantShown(
+        id=grant.id,
+        who=grant.identity.key,
+        task=grant.task,
+        reason=grant.reason,
+        resources=list(grant.resources),
+        not_before=grant.not_before,
+        expires_at=grant.expires_at,
+        revoked_at=grant.revoked_at,
+        revoked_why=grant.revoked_why,
+        live=grant.live(now),
+    )
+
+
+def _task_shown(task: Task, now: float) -> TaskShown:
+    return TaskShown(
+        name=task.name,
+        description=task.description,
+        resources=list(task.resources),
+        lasts_default_s=task.lasts.default_s,
+        lasts_at_most_s=task.lasts.at_most_s,
+        hours="; ".join(task.hours.text) if task.hours is not None else "",
+        open_now=open_at(task, now),
+    )
+
+
+def _ways(parts: Parts, issued: Issued) -> tuple[list[Connection], str]:
+    """How to reach the grant's resources, and what to trust there."""
+    policy = parts.policies.current
+    task = policy.tasks.get(issued.grant.task)
+    several = task is not None and len(task.resources) > 1
+    reach = parts.reach
+    found = []
+    for name in issued.grant.resources:
+        resource = policy.resources.get(name)
+        if resource is None:
+            continue
+        found.append(
+            Connection(
+                resource=name,
+                protocol=resource.protocol,
+                host=reach.postgres_host,
+                port=reach.postgres_port,
+                user=f"{issued.grant.task}+{name}" if several else issued.grant.task,
+                database=resource.database,
+                tls=reach.postgres_tls,
+            )
+        )
+    return found, reach.ca_pem

@@ -1,0 +1,93 @@
+"""The API as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.types import ASGIApp
+
+from taskgate import __version__
+from taskgate.api import access, administration, approvals, policy, records
+from taskgate.api.access import Doors
+from taskgate.api.caller import caller_of, client_address, may
+from taskgate.api.guard import Guard
+from taskgate.api.problems import add_problem_handlers
+from taskgate.api.shapes import Authority
+from taskgate.api.streams import Streams
+from taskgate.gateway.certificates import fingerprint
+from taskgate.gateway.parts import Parts
+from taskgate.gateway.signals import CONTENT_TYPE, Readiness, Signals
+from taskgate.model.errors import NotAuthenticated
+from taskgate.policy.rules import Right
+
+_LOOPBACK = ("127.0.0.1", "::1")
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+Ready = Callable[[], Awaitable[Readiness]]
+Mount = Callable[[FastAPI], None]
+
+
+def create_app(
+    parts: Parts, signals: Signals, ready: Ready, *, secure: bool, mount: Mount | None = None
+) -> ASGIApp:
+    """The whole application. `secure` says that clients reach it by TLS; `mount` adds the
+    console."""
+    app = FastAPI(
+        title="taskgate",
+        version=__version__,
+        openapi_url="/v1/openapi.json",
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    app.state.doors = Doors(parts, signals)
+    app.state.streams = Streams(parts.holds)
+    add_problem_handlers(app, signals)
+    v1 = APIRouter(prefix="/v1")
+    for module in (access, approvals, records, policy, administration):
+        v1.include_router(module.router)
+    app.include_router(v1)
+    _add_public(app, parts)
+    _add_signals(app, signals, ready)
+    if mount is not None:
+        mount(app)
+    return Guard(app, signals, secure=secure)
+
+
+def _add_public(app: FastAPI, parts: Parts) -> None:
+    @app.get("/v1/ca")
+    async def authority() -> Authority:
+        """What clients should trust; for everyone to see."""
+        pem = parts.reach.ca_pem
+        return Authority(pem=pem, fingerprint=fingerprint(pem) if pem else "")
+
+
+def _add_signals(app: FastAPI, signals: Signals, ready: Ready) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Whether the event loop turns."""
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Whether the gateway can do its work; names what cannot, without details."""
+        found = await ready()
+        signals.ready.set(int(found.ready))
+        if found.ready:
+            return Response("ready\n", media_type="text/plain")
+        faults = "".join(f"not ready: {name}\n" for name in sorted(found.faults))
+        return Response(faults, status_code=503, media_type="text/plain")
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """Prometheus metrics: for this machine itself, and for administrators."""
+        forwarded = any(name in request.headers for name in _FORWARDED)
+        if forwarded or client_address(request) not in _LOOPBACK:
+            parts: Parts = request.app.state.parts
+            caller = await caller_of(request, parts)
+            if not may(parts.policies.current, caller.identity, Right.ADMINISTER):
+                raise NotAuthenticated("metrics are for administrators")
+        return Response(signals.text(), media_type=CONTENT_TYPE)

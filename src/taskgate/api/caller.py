@@ -1,0 +1,72 @@
+"""Who is calling the API: a bearer token in the Authorization header, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from taskgate.gateway.parts import Parts
+from taskgate.model.errors import Denied, NotAuthenticated
+from taskgate.model.identity import Identity
+from taskgate.policy.roles import holds
+from taskgate.policy.rules import Policy, Right
+
+_REFUSED = "not signed in, or the sign-in has ended"
+_HINT = "sign in with taskgate login, and send its token as Authorization: Bearer ..."
+MAX_TOKEN_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody signed in. `token` is what they signed in with."""
+
+    identity: Identity
+    token: str = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        return self.identity.key
+
+
+def parts_of(request: Request) -> Parts:
+    """The gateway behind this application."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsHere = Annotated[Parts, Depends(parts_of)]
+
+
+async def caller_of(request: Request, parts: PartsHere) -> Caller:
+    """Raises: NotAuthenticated, the same whatever was wrong; StoreUnavailable."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_CHARS:
+        raise NotAuthenticated(_REFUSED, hint=_HINT)
+    return Caller(await parts.people.logins.check(token), token)
+
+
+CallerHere = Annotated[Caller, Depends(caller_of)]
+
+
+def may(policy: Policy, identity: Identity, *rights: Right) -> bool:
+    """Whether the policy gives this person any of `rights`."""
+    return any(holds(policy, identity, right) for right in rights)
+
+
+def need(policy: Policy, identity: Identity, *rights: Right) -> None:
+    """Raises: Denied where the policy gives this person none of `rights`."""
+    if not may(policy, identity, *rights):
+        names = " or ".join(right.value for right in rights)
+        raise Denied(
+            f"this needs the right to {names}",
+            rule="roles",
+            hint=f"a Role in the policy with may: [{rights[0].value}] gives it",
+        )
+
+
+def client_address(request: Request) -> str:
+    """Where the connection comes from; empty where it cannot be told."""
+    return request.client.host if request.client is not None else ""

@@ -1,0 +1,223 @@
+"""Sessions, recordings and the audit: what happened, for those who may know."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from taskgate.api.caller import CallerHere, PartsHere, may, need
+from taskgate.api.shapes import (
+    AuditFound,
+    AuditRow,
+    EventShown,
+    RecordingShown,
+    SessionShown,
+    TerminateAsked,
+    VerifyReport,
+)
+from taskgate.gateway.parts import Parts
+from taskgate.model import limits
+from taskgate.model.audit import OUTCOMES, AuditEntry, AuditQuery
+from taskgate.model.errors import BadConfig, Conflict, NotFound, StoreUnavailable
+from taskgate.model.event import EventKind
+from taskgate.model.grant import SessionInfo
+from taskgate.model.identity import Identity
+from taskgate.policy.rules import Right
+from taskgate.recording.damage import render_report
+
+router = APIRouter()
+LISTED = 500
+PAGE = 1_000
+Text = Annotated[str, Query(max_length=500)]
+Moment = Annotated[float | None, Query(ge=0, allow_inf_nan=False)]
+
+
+@router.get("/sessions")
+async def sessions(
+    caller: CallerHere,
+    parts: PartsHere,
+    everyone: Annotated[bool, Query(alias="all")] = False,
+    live: bool = False,
+) -> list[SessionShown]:
+    """The caller's own, newest first; everybody's with the right to audit or administer."""
+    return await sessions_of(parts, caller.identity, everyone=everyone, live=live)
+
+
+async def sessions_of(
+    parts: Parts, identity: Identity, *, everyone: bool, live: bool
+) -> list[SessionShown]:
+    """Raises: Denied."""
+    if everyone:
+        need(parts.policies.current, identity, Right.AUDIT, Right.ADMINISTER)
+    found = await parts.sessions.store.find(
+        person=None if everyone else identity.key, live=True if live else None, limit=LISTED
+    )
+    return [_session_shown(info) for info in found]
+
+
+@router.post("/sessions/{session_id}/terminate", status_code=204)
+async def terminate(
+    session_id: str, asked: TerminateAsked, caller: CallerHere, parts: PartsHere
+) -> Response:
+    """Cuts a live session of this node. Needs the right to administer."""
+    await end_session(parts, caller.identity, session_id, asked.why)
+    return Response(status_code=204)
+
+
+async def end_session(parts: Parts, identity: Identity, session_id: str, why: str) -> None:
+    """Raises: Denied, NotFound, Conflict where another node serves it."""
+    need(parts.policies.current, identity, Right.ADMINISTER)
+    if not why.isprintable() or not why.strip():
+        raise BadConfig("a reason is needed, without control characters")
+    info = await parts.sessions.store.get(session_id)
+    if info is None or info.ended_at is not None:
+        raise NotFound("there is no such live session", hint="list them: taskgate sessions --all")
+    facts = {"session": session_id, "holder": info.identity.key, "reason": why}
+    try:
+        await parts.records.log(EventKind.SESSION_TERMINATED, identity, facts)
+    finally:
+        # As with a revocation: what ends access is done though it cannot be written down.
+        here = parts.sessions.live.terminate(session_id, why)
+    if not here:
+        raise Conflict(
+            "that session is served by another node, or has just ended",
+            hint=f"revoking its grant ends it anywhere: taskgate revoke {info.grant_id}",
+        )
+
+
+@router.get("/recordings/{session_id}")
+async def recording(
+    session_id: str,
+    caller: CallerHere,
+    parts: PartsHere,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
+) -> RecordingShown:
+    """A page of a recording's events. Needs the right to replay; the reading is recorded."""
+    need(parts.policies.current, caller.identity, Right.REPLAY)
+    entries = await parts.records.events(caller.identity, session_id, after, limit)
+    info = await parts.sessions.store.get(session_id)
+    return RecordingShown(
+        session=_session_shown(info) if info is not None else None,
+        events=[
+            EventShown(sequence=entry.number, kind=entry.kind, at=entry.at, facts=entry.facts)
+            for entry in entries
+        ],
+        next=entries[-1].number if len(entries) == limit else None,
+    )
+
+
+@router.get("/audit/search")
+async def search(
+    caller: CallerHere,
+    parts: PartsHere,
+    who: Text = "",
+    task: Text = "",
+    resource: Text = "",
+    session: Text = "",
+    verb: Text = "",
+    object_: Annotated[str, Query(alias="object", max_length=500)] = "",
+    kind: Text = "",
+    outcome: Annotated[list[str] | None, Query(max_length=len(OUTCOMES))] = None,
+    text: Text = "",
+    since: Moment = None,
+    until: Moment = None,
+    limit: Annotated[int, Query(ge=1, le=limits.MAX_SEARCH_RESULTS)] = 200,
+) -> AuditFound:
+    """Who did what to which object. Needs the right to audit; the search is recorded."""
+    need(parts.policies.current, caller.identity, Right.AUDIT)
+    unknown = set(outcome or ()) - set(OUTCOMES)
+    if unknown:
+        raise BadConfig(f"no such outcome; there are {', '.join(OUTCOMES)}")
+    query = AuditQuery(
+        who=who,
+        task=task,
+        resource=resource,
+        session=session,
+        verb=verb,
+        object=object_,
+        kind=kind,
+        outcomes=tuple(outcome or ()),
+        since=since,
+        until=until,
+        text=text,
+        limit=min(limit + 1, limits.MAX_SEARCH_RESULTS),
+    )
+    try:
+        found = await parts.records.search(caller.identity, query)
+    except TimeoutError:
+        raise StoreUnavailable(
+            "the search index is behind the recordings",
+            hint="try again in a moment; the gateway's log tells why",
+        ) from None
+    return AuditFound(
+        entries=[_row(entry) for entry in found[:limit]], complete=len(found) <= limit
+    )
+
+
+@router.post("/audit/verify")
+async def verify(caller: CallerHere, parts: PartsHere) -> VerifyReport:
+    """Whether every recording of this node is whole and as it was written. Needs the right to
+    audit."""
+    need(parts.policies.current, caller.identity, Right.AUDIT)
+    report = await parts.records.verify(caller.identity)
+    number, hash_ = report.anchor
+    return VerifyReport(
+        recordings=report.recordings,
+        entries=report.entries,
+        sealed=report.sealed,
+        open=report.open,
+        findings=[f"{f.damage.value}: {f.file}: {f.detail}" for f in report.findings],
+        notes=list(report.notes),
+        anchor_number=number,
+        anchor_hash=hash_,
+        rendered=render_report(report),
+    )
+
+
+def may_see_all(parts: Parts, identity: Identity) -> bool:
+    """Whether sessions of others are this person's to see."""
+    return may(parts.policies.current, identity, Right.AUDIT, Right.ADMINISTER)
+
+
+def _session_shown(info: SessionInfo) -> SessionShown:
+    return SessionShown(
+        id=info.id,
+        grant_id=info.grant_id,
+        who=info.identity.key,
+        task=info.task,
+        resource=info.resource,
+        protocol=info.protocol,
+        client_address=info.client_address,
+        client_application=info.client_application,
+        started_at=info.started_at,
+        ended_at=info.ended_at,
+        ended_why=info.ended_why,
+        live=info.ended_at is None,
+    )
+
+
+def _row(entry: AuditEntry) -> AuditRow:
+    return AuditRow(
+        session=entry.session,
+        sequence=entry.sequence,
+        at=entry.at,
+        event=entry.event,
+        who=entry.identity,
+        task=entry.task,
+        resource=entry.resource,
+        verb=entry.verb,
+        object=entry.object,
+        columns=list(entry.columns) if entry.columns is not None else None,
+        compared=list(entry.compared),
+        via=entry.via,
+        kinds=list(entry.kinds),
+        rows=entry.rows,
+        masked=entry.masked,
+        outcome=entry.outcome,
+        rule=entry.rule,
+        reason=entry.reason,
+        approved_by=list(entry.approved_by),
+        text=entry.text,
+    )

@@ -1,0 +1,361 @@
+"""The API's JSON: what each request brings and each answer holds.
+
+Times are seconds since the epoch, durations seconds. The CLI reads answers through the same
+classes. Requests are strict: an unknown key is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from taskgate.model import limits
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, Field(min_length=1, max_length=limits.MAX_REASON_CHARS)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(_Shown):
+    """RFC 9457. `rule` names the policy's rule, `hint` says what to do next, `incident` finds
+    the log line of an internal fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    rule: str = ""
+    hint: str = ""
+    incident: str = ""
+    errors: list[str] = []
+
+
+class LoginAsked(_Asked):
+    name: Name
+    password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
+
+
+class Me(_Shown):
+    key: str
+    subject: str
+    issuer: str
+    kind: str
+    groups: list[str]
+    rights: list[str]
+    method: str
+    authenticated_at: float
+
+
+class LoggedIn(_Shown):
+    """`token` is shown this once; the gateway keeps only its hash."""
+
+    token: str
+    expires_at: float
+    me: Me
+
+
+class TaskShown(_Shown):
+    name: str
+    description: str
+    resources: list[str]
+    lasts_default_s: float
+    lasts_at_most_s: float
+    hours: str
+    open_now: bool
+    rules: list[str] = []
+
+
+class GrantAsked(_Asked):
+    task: Name
+    reason: Reason
+    lasts_s: Annotated[float, Field(gt=0, le=366 * 86400)] | None = None
+    resource: Name | None = None
+
+
+class Connection(_Shown):
+    """How a client reaches one resource. `user` names the task; the grant's token is the
+    password."""
+
+    resource: str
+    protocol: str
+    host: str
+    port: int
+    user: str
+    database: str
+    tls: bool
+
+
+class GrantShown(_Shown):
+    id: str
+    who: str
+    task: str
+    reason: str
+    resources: list[str]
+    not_before: float
+    expires_at: float
+    revoked_at: float | None
+    revoked_why: str
+    live: bool
+
+
+class GrantIssued(_Shown):
+    grant: GrantShown
+    token: str
+    connections: list[Connection]
+    ca_pem: str
+
+
+class TokenIssued(_Shown):
+    token: str
+    connections: list[Connection]
+    ca_pem: str
+
+
+class RevokeAsked(_Asked):
+    why: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
+
+
+class VoteShown(_Shown):
+    who: str
+    approve: bool
+    reason: str
+    at: float
+
+
+class DemandShown(_Shown):
+    """`people` distinct members of `groups`, or people of `subjects`, must agree."""
+
+    groups: list[str]
+    subjects: list[str]
+    people: int
+
+
+class StandingShown(_Shown):
+    """The most that an approval may agree to in advance."""
+
+    uses: int
+    minutes: float
+
+
+class ApprovalShown(_Shown):
+    """`text` and `parameters` are exactly what will run. `grant_reason` is the requester's.
+    `standing` is None where the task lets nobody agree to more than this one request."""
+
+    id: str
+    state: str
+    who: str
+    task: str
+    resource: str
+    grant_reason: str
+    text: str
+    parameters: list[str | None]
+    digest: str
+    shape: str
+    rule: str
+    policy_version: str
+    demands: list[DemandShown]
+    votes: list[VoteShown]
+    asked_at: float
+    expires_at: float
+    closed_why: str
+    standing: StandingShown | None
+    mine: bool
+    may_decide: bool
+    url: str
+
+
+class ApproveAsked(_Asked):
+    """`scope` `shape` also agrees to more of the same kind for `minutes`, `uses` times at most.
+    `digest`, if given, must be that of what the approver was shown."""
+
+    digest: Annotated[str, Field(max_length=64)] = ""
+    scope: Literal["once", "shape"] = "once"
+    minutes: Annotated[float, Field(gt=0, le=limits.MAX_STANDING_S / 60)] | None = None
+    uses: Annotated[int, Field(gt=0, le=limits.MAX_STANDING_USES)] | None = None
+    reason: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
+
+
+class DenyAsked(_Asked):
+    digest: Annotated[str, Field(max_length=64)] = ""
+    reason: Reason
+
+
+class SessionShown(_Shown):
+    id: str
+    grant_id: str
+    who: str
+    task: str
+    resource: str
+    protocol: str
+    client_address: str
+    client_application: str
+    started_at: float
+    ended_at: float | None
+    ended_why: str
+    live: bool
+
+
+class TerminateAsked(_Asked):
+    why: Reason
+
+
+class EventShown(_Shown):
+    sequence: int
+    kind: str
+    at: float
+    facts: dict[str, Any]
+
+
+class RecordingShown(_Shown):
+    """One page of a recording. `next` is the sequence to go on from, None at its end."""
+
+    session: SessionShown | None
+    events: list[EventShown]
+    next: int | None
+
+
+class AuditRow(_Shown):
+    session: str
+    sequence: int
+    at: float
+    event: str
+    who: str
+    task: str
+    resource: str
+    verb: str
+    object: str
+    columns: list[str] | None
+    compared: list[str]
+    via: str
+    kinds: list[str]
+    rows: int | None
+    masked: int
+    outcome: str
+    rule: str
+    reason: str
+    approved_by: list[str]
+    text: str
+
+
+class AuditFound(_Shown):
+    """`complete` is False where there was more than `limit`."""
+
+    entries: list[AuditRow]
+    complete: bool
+
+
+class VerifyReport(_Shown):
+    """`findings` is empty where every recording is whole and as it was written. `anchor` is the
+    newest entry of the chain of heads, to be noted elsewhere."""
+
+    recordings: int
+    entries: int
+    sealed: int
+    open: int
+    findings: list[str]
+    notes: list[str]
+    anchor_number: int
+    anchor_hash: str
+    rendered: str
+
+
+class PolicyFiles(_Asked):
+    """File name -> text. Without files, `apply` reads the configured folder again."""
+
+    files: dict[Annotated[str, Field(max_length=300)], str] | None = None
+    note: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
+
+
+class PolicyChecked(_Shown):
+    version: str
+    resources: list[str]
+    tasks: list[str]
+    errors: list[str]
+
+
+class PolicyApplied(_Shown):
+    version: str
+    applied_at: float
+    applied_by: str
+    note: str
+    current: bool
+
+
+class ExplainAsked(_Asked):
+    """`who` is a local user's name, the caller's own where it is left out."""
+
+    task: Name
+    text: Annotated[str, Field(min_length=1, max_length=limits.MAX_API_BODY_BYTES)]
+    who: Name | None = None
+    resource: Name | None = None
+
+
+class RuleShown(_Shown):
+    """One rule, and whether and why it counted."""
+
+    rule: str
+    source: str
+    effect: str
+    entry: str
+    matched: bool
+    why: str
+
+
+class Explained(_Shown):
+    outcome: str
+    rule: str
+    source: str
+    reason: str
+    hint: str
+    policy_version: str
+    rules: list[RuleShown]
+    notes: list[str]
+    rendered: str
+
+
+class SecretShown(_Shown):
+    """A stored secret's name; its value is never shown."""
+
+    name: str
+    set_at: float
+    set_by: str
+
+
+class SecretAsked(_Asked):
+    value: Annotated[SecretStr, Field(max_length=limits.MAX_SECRET_BYTES)]
+
+
+class UserShown(_Shown):
+    name: str
+    groups: list[str]
+    created_at: float
+    disabled: bool
+
+
+class UserAsked(_Asked):
+    name: Name
+    groups: Annotated[list[Name], Field(max_length=100)] = []
+    password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
+
+
+class PasswordAsked(_Asked):
+    password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
+
+
+class GroupsAsked(_Asked):
+    groups: Annotated[list[Name], Field(max_length=100)]
+
+
+class Authority(_Shown):
+    """What clients should trust. `pem` is empty where their system's own list does."""
+
+    pem: str
+    fingerprint: str

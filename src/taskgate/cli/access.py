@@ -1,0 +1,235 @@
+"""Signing in, taking up tasks, and giving them back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taskgate.cli import profile as profiles
+from taskgate.cli.client import Client, Refused, path, pinned_authority, signed_in
+from taskgate.cli.exits import Exit, stop
+from taskgate.cli.output import at, emit, print_json, print_table, say, span, tell
+from taskgate.cli.profile import Profile
+from taskgate.cli.times import seconds_of
+
+if TYPE_CHECKING:
+    from taskgate.api.shapes import GrantShown
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 30m, 1h, 1h30m.")]
+MAX_PASSWORD_CHARS = 16 * 1024
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    for command in (login, logout, whoami, tasks, request, token, grants, revoke):
+        app.command()(command)
+
+
+def ask_password(prompt: str, *, from_stdin: bool, confirm: bool = False) -> str:
+    """A password from a prompt without echo, or the first line of standard input."""
+    if from_stdin:
+        line = sys.stdin.readline(MAX_PASSWORD_CHARS)
+        return line.removesuffix("\n").removesuffix("\r")
+    if not sys.stdin.isatty():
+        stop("there is no terminal to ask for a password", Exit.USAGE, hint="use --password-stdin")
+    from getpass import getpass
+
+    password = getpass(f"{prompt}: ")
+    if confirm and getpass(f"{prompt}, again: ") != password:
+        stop("the two do not match", Exit.USAGE)
+    return password
+
+
+def login(
+    name: Annotated[str, typer.Argument(help="Your name at the gateway.")] = "",
+    server: Annotated[
+        str, typer.Option(help="The gateway's address.", envvar="TASKGATE_SERVER")
+    ] = "",
+    ca: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|sha256:HEX",
+            help="The authority to trust: a PEM file, or the fingerprint of the gateway's own.",
+            envvar="TASKGATE_CA",
+        ),
+    ] = "",
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+) -> None:
+    """Sign in; the API token is kept in a file only you can read."""
+    from taskgate.api.shapes import LoggedIn
+
+    known = profiles.load()
+    server = (server or known.server).rstrip("/")
+    ca_file = _trust(server, ca) if ca else (known.ca_file if server == known.server else "")
+    client = Client(Profile(server=server, ca_file=ca_file))
+    if not name:
+        name = known.name or os.environ.get("USER", "")
+        if sys.stdin.isatty() and not password_stdin:
+            name = typer.prompt("Name", default=name or None, err=True)
+    if not name:
+        stop("say who you are: taskgate login NAME", Exit.USAGE)
+    password = ask_password("Password", from_stdin=password_stdin)
+    answer = client.post("/v1/login", LoggedIn, {"name": name, "password": password})
+    profiles.save(Profile(server, ca_file, name, answer.token, answer.expires_at))
+    tell(f"signed in to {server} as {answer.me.subject} until {at(answer.expires_at)}")
+
+
+def _trust(server: str, ca: str) -> str:
+    """The path of a PEM file to trust; a pinned authority is fetched and kept first."""
+    if not ca.startswith("sha256:"):
+        return str(Path(ca).expanduser().absolute())
+    pem = pinned_authority(server, ca)
+    return str(profiles.write_private(f"{profiles.profile_name()}.ca.pem", pem))
+
+
+def logout() -> None:
+    """End the sign-in, here and at the gateway. Grants go on; `revoke` ends those."""
+    profile = profiles.load()
+    if profile.token:
+        try:
+            Client(profile).send("POST", "/v1/logout")
+        except Refused as refused:
+            if refused.status != 401:
+                raise
+    profiles.save(replace(profile, token="", expires_at=0.0))
+    tell("signed out")
+
+
+def whoami(as_json: Json = False) -> None:
+    """Show who the gateway takes you for."""
+    from taskgate.api.shapes import Me
+
+    me = signed_in().get("/v1/me", Me)
+    if as_json:
+        print_json(me)
+        return
+    say(f"{me.subject} ({me.kind}, by {me.issuer}, {me.method})")
+    say(f"  groups: {', '.join(me.groups) or 'none'}")
+    say(f"  may:    {', '.join(me.rights) or 'take up tasks'}")
+
+
+def tasks(as_json: Json = False) -> None:
+    """List the tasks you may take up."""
+    from taskgate.api.shapes import TaskShown
+
+    found = signed_in().get_list("/v1/tasks", TaskShown)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("TASK", "RESOURCES", "LASTS", "HOURS", "DESCRIPTION"),
+        (
+            (
+                task.name,
+                ", ".join(task.resources),
+                f"{span(task.lasts_default_s)}, at most {span(task.lasts_at_most_s)}",
+                (task.hours or "always") + ("" if task.open_now else " (closed now)"),
+                task.description,
+            )
+            for task in found
+        ),
+        "no task is open to you; ask who keeps the policy",
+    )
+
+
+def request(
+    task: str,
+    reason: Annotated[str, typer.Option(help="What it is for; it is recorded.")],
+    lasts: For = "",
+    resource: Annotated[str, typer.Option(help="Only this one of the task's.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Take up a task: prints how to connect, and keeps the token out of sight."""
+    from taskgate.api.shapes import GrantIssued
+
+    client = signed_in()
+    issued = client.post("/v1/grants", GrantIssued, grant_body(task, reason, lasts, resource))
+    if as_json:
+        print_json(issued.grant)
+        return
+    grant = issued.grant
+    say(f"grant {grant.id}: {grant.task} until {at(grant.expires_at)}")
+    for reach in issued.connections:
+        say(f"  {reach.resource}: {reach.protocol} on {reach.host}:{reach.port}, user {reach.user}")
+    say(f"  token: taskgate token {grant.id}")
+
+
+def grant_body(task: str, reason: str, lasts: str, resource: str) -> dict[str, object]:
+    """The JSON of `GrantAsked`."""
+    return {
+        "task": task,
+        "reason": reason,
+        "lasts_s": seconds_of(lasts) if lasts else None,
+        "resource": resource or None,
+    }
+
+
+def token(
+    grant: Annotated[str, typer.Argument(help="A live grant's id, or its task.")] = "",
+) -> None:
+    """Print a new token of a live grant: the password for its connections."""
+    from taskgate.api.shapes import GrantShown, TokenIssued
+
+    client = signed_in()
+    live = client.get_list("/v1/grants", GrantShown)
+    fitting = [g for g in live if not grant or grant in (g.id, g.task)]
+    if not fitting:
+        stop(
+            f"you have no live grant {grant}".rstrip(),
+            Exit.NOT_FOUND,
+            hint="taskgate request TASK --reason ... takes one up",
+        )
+    if len(fitting) > 1 and not grant:
+        stop("you have several live grants", Exit.USAGE, hint="name one: taskgate token GRANT")
+    issued = client.post(path("grants", fitting[0].id, "tokens"), TokenIssued)
+    emit(issued.token + "\n")
+
+
+def grants(
+    everyone: Annotated[bool, typer.Option("--all", help="Everybody's, where you may.")] = False,
+    ended: Annotated[bool, typer.Option("--ended", help="Those that are over, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List grants."""
+    from taskgate.api.shapes import GrantShown
+
+    found = signed_in().get_list(
+        "/v1/grants", GrantShown, all="true" if everyone else None, ended="true" if ended else None
+    )
+    if as_json:
+        print_json(found)
+        return
+    now = time.time()
+    print_table(
+        ("ID", "WHO", "TASK", "RESOURCES", "STATE", "REASON"),
+        ((g.id, g.who, g.task, ", ".join(g.resources), _state(g, now), g.reason) for g in found),
+        "no grants; taskgate request TASK --reason ... takes one up",
+    )
+
+
+def _state(grant: GrantShown, now: float) -> str:
+    if grant.live:
+        return f"live, {span(grant.expires_at - now)} left"
+    if grant.revoked_at is not None:
+        return f"revoked {at(grant.revoked_at)}" + (
+            f": {grant.revoked_why}" if grant.revoked_why else ""
+        )
+    return f"ended {at(grant.expires_at)}"
+
+
+def revoke(
+    grant: Annotated[str, typer.Argument(help="The grant's id.")],
+    why: Annotated[str, typer.Option(help="Recorded, and told to the holder.")] = "",
+) -> None:
+    """End a grant now: its sessions are cut and its held requests cancelled."""
+    signed_in().send("POST", path("grants", grant, "revoke"), {"why": why})
+    tell(f"grant {grant} has ended")

@@ -1,0 +1,271 @@
+"""A gateway of one's own: its configuration, its process, its people. For the demo, the tests
+against a whole gateway, and the benchmark."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from taskgate.identity.local import LocalUsers
+from taskgate.identity.passwords import Passwords
+from taskgate.model.errors import Conflict
+from taskgate.model.identity import IdentityKind
+from taskgate.store.open import open_store
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 40.0
+_POLL_S = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+class GateFault(Exception):
+    """The gateway did not start, or a command of its failed. The message has the words of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who can sign in. The password is a demo's, and printed."""
+
+    name: str
+    about: str
+    groups: tuple[str, ...]
+    kind: IdentityKind = IdentityKind.HUMAN
+
+    @property
+    def password(self) -> str:
+        return f"{self.name}-at-the-shop"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the gateway listens on 127.0.0.1."""
+
+    postgres: int
+    api: int
+
+
+class OwnGate:
+    """One gateway under `directory`: `gateway.yaml`, `policy/`, `state/`, `profiles/`, its log.
+
+    `secrets` become environment variables of the gateway alone.
+    """
+
+    def __init__(self, directory: Path, ports: Ports, *, secrets: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.ports = ports
+        self.config = directory / "gateway.yaml"
+        self.policy = directory / "policy"
+        self.state = directory / "state"
+        self.profiles = directory / "profiles"
+        self.log = directory / "gateway.log"
+        self._secrets = dict(secrets)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.ports.api}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that the gateway makes at its first start."""
+        return self.state / "tls" / "ca.pem"
+
+    @property
+    def recordings(self) -> Path:
+        return self.state / "recordings"
+
+    @property
+    def program(self) -> list[str]:
+        """The command line of the CLI."""
+        return _taskgate()
+
+    @property
+    def pid(self) -> int:
+        """The gateway's process, while it runs."""
+        if self._process is None:
+            raise GateFault("the gateway is not running")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def configure(
+        self, policy: Mapping[str, str], *, durability: str = "process", plaintext: bool = True
+    ) -> None:
+        """Writes the configuration and the policy files (name to text), in place of any before.
+
+        `plaintext` lets clients without TLS in, from this machine alone: the wheel's psql.
+        """
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self.policy, ignore_errors=True)
+        self.policy.mkdir()
+        for name, text in policy.items():
+            (self.policy / name).write_text(text)
+        wanted = {
+            "state_dir": "state",
+            "policy": "policy",
+            "public_url": self.url,
+            "node": "own",
+            "postgres": {"port": self.ports.postgres, "plaintext": plaintext},
+            "api": {"port": self.ports.api},
+            "audit": {"durability": durability},
+            "log": {"format": "json"},
+            "drain_s": 2,
+        }
+        self.config.write_text(yaml.safe_dump(wanted, sort_keys=False))
+
+    def add_people(self, people: tuple[Person, ...]) -> None:
+        """Makes the users that are not there yet. The gateway must not be running."""
+        asyncio.run(self._add_people(people))
+
+    async def _add_people(self, people: tuple[Person, ...]) -> None:
+        passwords = Passwords()
+        try:
+            async with open_store(f"sqlite+aiosqlite:///{self.state / 'taskgate.db'}") as store:
+                users = LocalUsers(store.users, store.attempts, passwords)
+                for person in people:
+                    with contextlib.suppress(Conflict):
+                        await users.add(
+                            person.name,
+                            person.password,
+                            frozenset(person.groups),
+                            time.time(),
+                            kind=person.kind,
+                        )
+        finally:
+            passwords.close()
+
+    def start(self) -> None:
+        """Starts the gateway and waits until it is ready.
+
+        Raises:
+            GateFault: it ended, or stayed silent; with the end of its log.
+        """
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [*_taskgate(), "serve", "--config", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**_clean_environment(), **self._secrets},
+                start_new_session=True,
+                preexec_fn=_stop_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.running:
+            if self._ready():
+                return
+            time.sleep(_POLL_S)
+        self.stop()
+        tail = self.log.read_text(errors="replace")[-3000:]
+        raise GateFault(f"the gateway did not start:\n{tail}")
+
+    def stop(self) -> None:
+        """SIGTERM and a wait for the drain, then SIGKILL."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is not None:
+                break
+            process.send_signal(sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def sign_in(self, person: Person) -> None:
+        """`taskgate login` as `person`, into a profile of the same name.
+
+        Raises:
+            GateFault: with the command's words.
+        """
+        done = self.command(
+            person.name, "login", person.name, "--server", self.url, "--ca", str(self.ca_file),
+            "--password-stdin", text_in=person.password + "\n",
+        )  # fmt: skip
+        if done.returncode:
+            raise GateFault(done.stderr.strip())
+
+    def grant(self, person: str, task: str, lasts: str = "") -> str:
+        """Takes up `task` as a signed-in person; the grant's token.
+
+        Raises:
+            GateFault: with the command's words.
+        """
+        asked = [
+            "request",
+            task,
+            "--reason",
+            "a run of one's own",
+            *(["--for", lasts] * bool(lasts)),
+        ]
+        for arguments in (asked, ["token", task]):
+            done = self.command(person, *arguments)
+            if done.returncode:
+                raise GateFault(done.stderr.strip())
+        return done.stdout.strip()
+
+    def command(
+        self, who: str, *arguments: str, text_in: str = "", timeout_s: float = 60.0
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs the CLI as `who` (a profile) and waits for it."""
+        return subprocess.run(  # noqa: S603
+            [*_taskgate(), *arguments],
+            input=text_in,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+            env=self.surroundings(who),
+        )
+
+    def surroundings(self, who: str) -> dict[str, str]:
+        """The environment in which the CLI acts as `who`."""
+        return {
+            **_clean_environment(),
+            "TASKGATE_CONFIG_DIR": str(self.profiles),
+            "TASKGATE_PROFILE": who,
+        }
+
+    def _ready(self) -> bool:
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file))
+            with urllib.request.urlopen(  # noqa: S310 - a constant https scheme
+                f"{self.url}/readyz", timeout=2, context=context
+            ) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+
+def _taskgate() -> list[str]:
+    return [sys.executable, "-m", "taskgate.cli.main"]
+
+
+def _clean_environment() -> dict[str, str]:
+    # Whatever the caller has set for another gateway or database must not leak in here.
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PG", "TASKGATE_"))}
+
+
+def _stop_with_parent() -> None:  # runs in the child, between fork and exec
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,106 @@
+"""What the demo prints: what to paste, and how the tour went."""
+
+import shlex
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from taskgate.demo.people import ADM, ANA, AUD, LEA, PEOPLE
+from taskgate.demo.shop import Shop
+from taskgate.demo.tour import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One command to paste, and what it shows."""
+
+    shows: str
+    command: str
+
+
+def _psql(who: str, task: str, sql: str) -> str:
+    return f'taskgate --profile {who} connect {task} -- -c "{sql}"'
+
+
+def _why(who: str, task: str, sql: str) -> str:
+    return f'taskgate --profile {who} policy explain --task {task} "{sql}"'
+
+
+LINES = (
+    Line(
+        "permitted",
+        _psql(ANA.name, "sales-report", "SELECT * FROM shop.revenue_by_region LIMIT 5"),
+    ),
+    Line("refused", _psql(ANA.name, "sales-report", "DELETE FROM shop.orders WHERE id = 7")),
+    Line(
+        "masked",
+        _psql(
+            ANA.name, "sales-report", "SELECT name, email, card_number FROM shop.customers LIMIT 3"
+        ),
+    ),
+    Line(
+        "masked in free text",
+        _psql(ANA.name, "support-lookup", "SELECT name, notes FROM shop.customers WHERE id = 7"),
+    ),
+    Line(
+        "held (waits)",
+        _psql(ANA.name, "fix-orders", "UPDATE shop.orders SET status = 'cancelled' WHERE id = 42"),
+    ),
+    Line("  in a third terminal", f"taskgate --profile {LEA.name} approvals"),
+    Line("", f"taskgate --profile {LEA.name} approve ID      # or: deny ID --reason ..."),
+    Line("why", _why(ANA.name, "sales-report", "DELETE FROM shop.orders WHERE id = 7")),
+    Line(
+        "who read it", f"taskgate --profile {AUD.name} audit search --object shop.customers.email"
+    ),
+    Line("replay", f"taskgate --profile {AUD.name} sessions --all"),
+    Line("", f"taskgate --profile {AUD.name} replay ID"),
+    Line("whole and signed", f"taskgate --profile {AUD.name} audit verify"),
+    Line("ended at once", f"taskgate --profile {ADM.name} grants --all"),
+    Line("", f"taskgate --profile {ADM.name} revoke ID"),
+)
+
+
+def show(console: Console, shop: Shop, *, resumed: bool) -> None:
+    """The page that `make demo` prints."""
+    ports = shop.gate.ports
+    console.print()
+    console.print(
+        f"[bold]taskgate[/] stands before a shop's database"
+        f"{' [dim](as you left it)[/]' if resumed else ''}"
+    )
+    console.print(f"  psql     localhost:{ports.postgres}   user = task, password = token")
+    console.print(f"  console  {shop.gate.url}   [dim]its CA: {shop.gate.ca_file}[/]")
+    console.print(
+        "  people   " + ", ".join(f"[bold]{one.name}[/] {one.about}" for one in PEOPLE[:3])
+    )
+    console.print(
+        "           " + ", ".join(f"[bold]{one.name}[/] {one.about}" for one in PEOPLE[3:])
+    )
+    console.print("           [dim]all signed in below; passwords: NAME-at-the-shop[/]")
+    console.print()
+    console.print("In a second terminal:")
+    console.print()
+    width = max(len(line.shows) for line in LINES)
+    rows = [Line("first", f". {shlex.quote(str(shop.directory / 'env'))}"), *LINES]
+    for line in rows:
+        text = Text(f"  {line.shows:<{width}}  ", style="dim")
+        text.append(line.command, style="not dim")
+        console.print(text, soft_wrap=True)
+    console.print()
+    console.print(
+        "[dim]Ctrl-C stops it; make demo comes back to the same state, make demo-clean ends it.[/]"
+    )
+
+
+def show_seen(console: Console, seen: Seen) -> None:
+    """One line of the tour's table."""
+    mark = "[green]✓[/]" if seen.kept else "[red]✗[/]"
+    room = console.width - 48
+    what = seen.seen.replace("\n", " ")
+    if seen.kept and len(what) > room:
+        what = what[: room - 1] + "…"
+    row = Text.from_markup(f"{mark} ")
+    row.append(f"{seen.promise:<42} ")
+    row.append(what, style="dim" if seen.kept else "red")
+    console.print(row, soft_wrap=True)

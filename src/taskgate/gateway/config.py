@@ -1,0 +1,306 @@
+"""The gateway's configuration file: YAML, strict, and every secret in it a reference.
+
+Three lines are enough, because all the rest has a default:
+
+    state_dir: /var/lib/taskgate
+    policy: /etc/taskgate/policy
+    public_url: https://gate.example.com:8443
+
+Relative paths count from the file's own folder. An unknown key, a key given twice or a value of
+the wrong type is an error that names file and line.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from taskgate.gateway.config_source import Source, parse_yaml, problems_of
+from taskgate.model import limits
+from taskgate.model.errors import BadConfig
+from taskgate.model.resource import SecretRef
+
+MAX_CONFIG_BYTES = 1 * limits.MIB
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class ConfigErrors(BadConfig):
+    """Everything that is wrong with one file. `errors` keeps them apart, in the file's order."""
+
+    def __init__(self, errors: tuple[BadConfig, ...]) -> None:
+        super().__init__(
+            "\n".join(error.message for error in errors),
+            hint=next((error.hint for error in errors if error.hint), ""),
+        )
+        self.errors = errors
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    base: Path = (info.context or {}).get("base", Path.cwd())
+    return (base / path.expanduser()).absolute()
+
+
+# Strict mode takes no str for a Path; YAML has nothing else to offer.
+ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_beside)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Reference(_Section):
+    """Where a secret is found; never the secret itself. Exactly one of the two is given."""
+
+    env: str | None = None
+    file: ConfigPath | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Reference:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("say either env: NAME or file: PATH")
+        return self
+
+    def ref(self) -> SecretRef:
+        """The same in the model's own form."""
+        if self.env is not None:
+            return SecretRef("env", self.env)
+        return SecretRef("file", str(self.file))
+
+
+class TlsFiles(_Section):
+    """A certificate chain and its key, PEM. `ca` is what clients should trust; left out, they
+    use their system's own list."""
+
+    cert: ConfigPath
+    key: ConfigPath
+    ca: ConfigPath | None = None
+
+
+def _auto_or_files(value: object) -> object:
+    if value != "auto" and not isinstance(value, dict | TlsFiles):
+        raise ValueError("write auto, or {cert: FILE, key: FILE}")
+    return value
+
+
+Tls = Annotated[TlsFiles | Literal["auto"], BeforeValidator(_auto_or_files)]
+
+
+class PostgresListener(_Section):
+    """Where PostgreSQL clients connect. `advertise` is the `host:port` that the CLI tells them,
+    if it is not the listener's own."""
+
+    address: str = "127.0.0.1"
+    port: Port = 6432
+    tls: Tls = "auto"
+    plaintext: bool = False
+    advertise: str = ""
+
+    @field_validator("advertise")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if value:
+            host, _, port = value.rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("write it as host:port")
+        return value
+
+
+class ApiListener(_Section):
+    """Where the HTTP API and the console answer. `plaintext` is for a proxy on the same host
+    that ends TLS, so it is allowed on loopback only. `trusted_proxies` are the addresses whose
+    X-Forwarded-For counts."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8443
+    tls: Tls = "auto"
+    plaintext: bool = False
+    trusted_proxies: list[str] = []
+    console: bool = True
+
+    @model_validator(mode="after")
+    def _no_tokens_in_clear(self) -> ApiListener:
+        if self.plaintext and self.address not in LOOPBACK:
+            raise ValueError(
+                "plaintext: true would send tokens in clear; it is allowed on a loopback address"
+                " only, for a proxy that ends TLS there"
+            )
+        return self
+
+
+class Store(_Section):
+    """The state store. `url` is SQLAlchemy's; its password comes from `password` alone."""
+
+    url: str
+    password: Reference | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.password is not None or "password=" in parts.query:
+            raise ValueError("a password has no place in this file; use store.password")
+        if parts.scheme not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
+            raise ValueError("the scheme must be sqlite+aiosqlite or postgresql+asyncpg")
+        return value
+
+
+class Audit(_Section):
+    """Where recordings live, and whether an event is on disk (`disk`) or only out of the process
+    (`process`) before its request goes upstream."""
+
+    dir: ConfigPath | None = None
+    durability: Literal["process", "disk"] = "process"
+    key: ConfigPath | None = None
+
+
+class Log(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Config(_Section):
+    """All of it. Times in seconds; paths absolute once loaded.
+
+    `policy` is a folder of policy files; without it the store's applied version counts.
+    `public_url` is how people reach the API: links in hold notices start with it.
+    """
+
+    state_dir: ConfigPath
+    policy: ConfigPath | None = None
+    store: Store | None = None
+    postgres: PostgresListener = PostgresListener()
+    api: ApiListener = ApiListener()
+    audit: Audit = Audit()
+    master_key: ConfigPath | None = None
+    log: Log = Log()
+    drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
+    node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
+    public_url: str = ""
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("https", "http") or not parts.hostname):
+            raise ValueError("write the whole address, such as https://gate.example.com:8443")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("only scheme, host, port and path belong here")
+        return value.rstrip("/")
+
+    @property
+    def store_url(self) -> str:
+        """The store's address without its password."""
+        if self.store is not None:
+            return self.store.url
+        return f"sqlite+aiosqlite:///{self.state_dir / 'taskgate.db'}"
+
+    @property
+    def audit_dir(self) -> Path:
+        return self.audit.dir or self.state_dir / "recordings"
+
+    @property
+    def audit_key(self) -> Path:
+        """The Ed25519 key that seals recordings; made at first start if it is not there."""
+        return self.audit.key or self.state_dir / "recording.key"
+
+    @property
+    def master_key_file(self) -> Path:
+        """The key of stored secrets; made at first start if it is not there."""
+        return self.master_key or self.state_dir / "master.key"
+
+    @property
+    def store_password(self) -> SecretRef | None:
+        return self.store.password.ref() if self.store and self.store.password else None
+
+    def base_url(self, port: int) -> str:
+        """What links start with; `port` is what the API listens on."""
+        if self.public_url:
+            return self.public_url
+        scheme = "http" if self.api.plaintext else "https"
+        return f"{scheme}://{_in_url(self._reachable(self.api.address))}:{port}"
+
+    def postgres_endpoint(self, port: int) -> tuple[str, int]:
+        """The host and port that PostgreSQL clients are told; `port` is what is listened on."""
+        if self.postgres.advertise:
+            host, _, told = self.postgres.advertise.rpartition(":")
+            return host.strip("[]"), int(told)
+        if self.public_url and self.postgres.address not in LOOPBACK:
+            return str(urlsplit(self.public_url).hostname), port
+        return self._reachable(self.postgres.address), port
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """What a certificate of the gateway's own must cover."""
+        names = {"localhost", "127.0.0.1", "::1", self.node}
+        names.update(
+            address
+            for address in (self.postgres.address, self.api.address)
+            if address not in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+        )
+        names.add(self.postgres_endpoint(0)[0])
+        if self.public_url:
+            names.add(str(urlsplit(self.public_url).hostname))
+        return tuple(sorted(name for name in names if name))
+
+    def _reachable(self, address: str) -> str:
+        # A name, because some clients verify certificates against names alone.
+        if address in LOOPBACK:
+            return "localhost"
+        return self.node if address in ("0.0.0.0", "::") else address  # noqa: S104
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def load_config(path: Path) -> Config:
+    """Reads and checks one file.
+
+    Raises: ConfigErrors, each with `file:line` and, where there is one, a suggestion.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigErrors((BadConfig(f"{path} is larger than {MAX_CONFIG_BYTES} bytes"),))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigErrors((BadConfig(f"{path} is not UTF-8 text: {error}"),)) from None
+    except OSError as error:
+        raise ConfigErrors(
+            (BadConfig(f"cannot read {path}: {error.strerror}", hint="name it with --config FILE"),)
+        ) from None
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """The same from text; `path` names it in errors and is where relative paths start.
+
+    Raises: ConfigErrors.
+    """
+    source: Source
+    try:
+        source = parse_yaml(text, str(path))
+    except BadConfig as error:
+        raise ConfigErrors((error,)) from None
+    if not isinstance(source.value, dict):
+        raise ConfigErrors((BadConfig("expected keys and values at the top", where=f"{path}:1"),))
+    try:
+        value: dict[str, Any] = source.value
+        return Config.model_validate(value, context={"base": Path(os.path.abspath(path)).parent})
+    except ValidationError as error:
+        raise ConfigErrors(problems_of(error, source, Config)) from None

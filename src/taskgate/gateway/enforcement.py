@@ -1,0 +1,218 @@
+"""The enforcement function: every request of every protocol is admitted or refused here.
+
+Order counts: the grant and the hours are checked, the policy's word is taken, the event is put
+into the recording; only then does the protocol get its answer, and its driver writes the
+recording out before any byte goes to the resource.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from taskgate.model.action import Action, Request
+from taskgate.model.clock import Clock, Deadline
+from taskgate.model.decision import Decision, Outcome
+from taskgate.model.errors import Denied, TaskgateError
+from taskgate.model.event import Event, EventKind
+from taskgate.model.grant import Grant, SessionInfo
+from taskgate.model.masks import MaskSet
+from taskgate.policy.hours import open_at
+from taskgate.policy.judge import judge
+from taskgate.policy.rules import Policy
+from taskgate.protocols.gate import Admission
+from taskgate.recording.recording import Recording
+
+
+class PolicySource(Protocol):
+    """Whoever knows which policy counts now."""
+
+    @property
+    def current(self) -> Policy: ...
+
+
+class TaskGate:
+    """One session's enforcement point; the `Gate` of `protocols.gate`.
+
+    `cut` holds the reason once the session's right has ended; nothing is admitted after.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_count",
+        "_deadline",
+        "_ensure",
+        "_number",
+        "_policies",
+        "cut",
+        "grant",
+        "info",
+        "recording",
+    )
+
+    def __init__(
+        self,
+        info: SessionInfo,
+        grant: Grant,
+        policies: PolicySource,
+        recording: Recording,
+        clock: Clock,
+        count: Callable[[Outcome], None],
+        ensure: Callable[[Grant], None],
+    ) -> None:
+        """`ensure` raises where the grant is known to be over, or where that cannot be known."""
+        self.info = info
+        self.cut: TaskgateError | None = None
+        self.grant = grant
+        self._policies = policies
+        self.recording = recording
+        self._clock = clock
+        self._count = count
+        self._ensure = ensure
+        self._deadline = Deadline.at(grant.expires_at, clock)
+        self._number = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests this session has made."""
+        return self._number
+
+    @property
+    def idle_s(self) -> float | None:
+        """How long the session may be silent, by the task as it is now."""
+        task = self._policies.current.tasks.get(self.info.task)
+        return task.limits.idle_s if task is not None else None
+
+    def policy_version(self) -> str:
+        return self._policies.current.version
+
+    def judge(self, actions: Sequence[Action]) -> Decision:
+        policy = self._policies.current
+        task = policy.tasks.get(self.info.task)
+        if task is None:
+            return Decision(
+                Outcome.DENY,
+                rule="unknown is refused",
+                source="",
+                reason=f"task {self.info.task} is not in the policy any more",
+                policy_version=policy.version,
+                hint="taskgate tasks lists those you may take up",
+            )
+        return judge(policy.version, task, self.info.resource, actions)
+
+    def masks(self) -> MaskSet:
+        task = self._policies.current.tasks.get(self.info.task)
+        return task.masks if task is not None else MaskSet()
+
+    def ended(self) -> TaskgateError | None:
+        """Why nothing may run any more: revoked, expired, outside the task's hours."""
+        if self.cut is not None:
+            return self.cut
+        try:
+            self._ensure(self.grant)
+        except TaskgateError as error:
+            return error
+        now = self._clock.now()
+        if self._deadline.passed(self._clock) or not self.grant.live(now):
+            return Denied(
+                f"the grant for task {self.info.task} has expired",
+                rule="expiry",
+                hint=f'taskgate request {self.info.task} --reason "..." takes it up again',
+            )
+        task = self._policies.current.tasks.get(self.info.task)
+        if task is None:
+            return Denied(
+                f"task {self.info.task} is not in the policy any more",
+                rule="unknown is refused",
+                hint="taskgate tasks lists those you may take up",
+            )
+        if not open_at(task, now):
+            hours = ", ".join(task.hours.text) if task.hours is not None else "none"
+            return Denied(
+                f"task {self.info.task} is outside its hours ({hours})",
+                rule="hours",
+                hint="come back within them",
+            )
+        return None
+
+    def admit(self, request: Request, decision: Decision) -> Admission:
+        self._number += 1
+        number = self._number
+        error = self.ended()
+        if error is None and decision.outcome is Outcome.DENY:
+            error = Denied(decision.reason, rule=decision.rule, hint=decision.hint)
+        outcome = Outcome.DENY if error is not None else decision.outcome
+        facts: dict[str, Any] = {
+            "request": number,
+            "text": request.text,
+            "actions": action_facts(request.actions),
+            "outcome": outcome.value,
+            "rule": decision.rule,
+            "reason": decision.reason if error is None else error.message,
+            "policy_version": decision.policy_version,
+        }
+        if request.parameters:
+            facts["parameters"] = request.parameters
+        if request.digest:
+            facts["digest"] = request.digest
+        self.recording.append(Event(_ADMITTED[outcome], self._clock.now(), facts))
+        self._count(outcome)
+        return Admission(number, outcome, decision, error)
+
+    def go_on(self, number: int) -> TaskgateError | None:
+        error = self.ended()
+        if error is not None:
+            facts = {"request": number, "outcome": "deny", "reason": error.message}
+            self._note(EventKind.REQUEST_DENIED, facts)
+            self._count(Outcome.DENY)
+        else:
+            self._note(EventKind.REQUEST_CONTINUED, {"request": number})
+        return error
+
+    def refuse(self, text: str, error: TaskgateError) -> None:
+        self._number += 1
+        facts = {
+            "request": self._number,
+            "text": text,
+            "actions": [],
+            "outcome": "deny",
+            "rule": error.rule if isinstance(error, Denied) else "unreadable is refused",
+            "reason": error.message,
+            "policy_version": self.policy_version(),
+        }
+        self._note(EventKind.REQUEST_DENIED, facts)
+        self._count(Outcome.DENY)
+
+    def prepared(self, text: str, decision: Decision) -> TaskgateError | None:
+        error = self.ended()
+        if error is None:
+            self._note(EventKind.REQUEST_PREPARED, {"text": text, "rule": decision.rule})
+        return error
+
+    def finished(self, number: int, facts: dict[str, Any]) -> None:
+        self._note(EventKind.REQUEST_FINISHED, {"request": number, **facts})
+
+    def note(self, kind: str, facts: dict[str, Any]) -> None:
+        self._note(EventKind(kind), facts)
+
+    def _note(self, kind: EventKind, facts: dict[str, Any]) -> None:
+        self.recording.append(Event(kind, self._clock.now(), facts))
+
+
+_ADMITTED = {
+    Outcome.PERMIT: EventKind.REQUEST_PERMITTED,
+    Outcome.HOLD: EventKind.REQUEST_HELD,
+    Outcome.DENY: EventKind.REQUEST_DENIED,
+}
+
+
+def action_facts(actions: Sequence[Action]) -> list[dict[str, Any]]:
+    """Actions in the form that recordings keep and search reads."""
+    return [
+        {
+            "verb": action.verb,
+            "object": action.object,
+            "kind": action.kind,
+            **({"columns": action.columns} if action.columns is not None else {}),
+            **({"via": action.via} if action.via else {}),
+        }
+        for action in actions
+    ]

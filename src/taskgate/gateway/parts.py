@@ -1,0 +1,59 @@
+"""The running gateway's parts, as the API and the console reach them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskgate.gateway.holds import Holds
+from taskgate.gateway.policies import Policies
+from taskgate.gateway.records import Records
+from taskgate.gateway.secrets import Secrets
+from taskgate.gateway.sessions import Sessions
+from taskgate.identity.grants import Grants
+from taskgate.identity.local import LocalUsers
+from taskgate.identity.logins import Logins
+from taskgate.model.clock import Clock
+from taskgate.model.ports import SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who there is, who is signed in, and who holds what."""
+
+    users: LocalUsers
+    logins: Logins
+    grants: Grants
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Sessions: the live ones of this node, and all that there have been."""
+
+    live: Sessions
+    store: SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How clients get here. `base_url` starts links; `ca_pem` is what to trust at the PostgreSQL
+    listener, empty where the system's own list does."""
+
+    base_url: str
+    postgres_host: str
+    postgres_port: int
+    postgres_tls: bool
+    ca_pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `service` has built. Take the part, not the whole."""
+
+    reach: Reach
+    clock: Clock
+    people: People
+    holds: Holds
+    sessions: Connected
+    policies: Policies
+    records: Records
+    secrets: Secrets

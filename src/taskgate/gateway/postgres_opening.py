@@ -1,0 +1,358 @@
+"""From a client's request to a running session: token, grant, resource, connection, recording."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from taskgate.gateway.enforcement import PolicySource, TaskGate
+from taskgate.gateway.holding import Holding
+from taskgate.gateway.postgres_incoming import Incoming
+from taskgate.gateway.postgres_session import Around, PostgresSession
+from taskgate.gateway.secrets import Secrets
+from taskgate.gateway.sessions import Sessions
+from taskgate.gateway.signals import Signals
+from taskgate.gateway.tls import UpstreamContexts
+from taskgate.gateway.upstream import Upstream, UpstreamSecrets, cancel, connect
+from taskgate.identity.grants import Grants
+from taskgate.model.clock import Clock
+from taskgate.model.errors import (
+    Denied,
+    NotAuthenticated,
+    NotRecorded,
+    TaskgateError,
+    UpstreamFault,
+)
+from taskgate.model.event import Event, EventKind
+from taskgate.model.grant import Grant, SessionInfo
+from taskgate.model.ids import new_id
+from taskgate.model.ports import SessionStore
+from taskgate.model.resource import Resource, SecretRef
+from taskgate.policy.rules import Task
+from taskgate.protocols.postgres import messages
+from taskgate.protocols.postgres.authentication import (
+    AUTHENTICATION_OK,
+    BackendKey,
+    encode_backend_key,
+)
+from taskgate.protocols.postgres.conversation import AskHold
+from taskgate.protocols.postgres.exchange import Exchange
+from taskgate.protocols.postgres.judging import JudgedTexts
+from taskgate.protocols.postgres.resolution import Catalogs
+from taskgate.protocols.postgres.session_settings import judge_settings
+from taskgate.protocols.postgres.startup_options import StartupRequest
+from taskgate.recording.journal import Journal
+from taskgate.recording.recording import Recording
+
+_PROTOCOL = "postgres"
+# PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
+_MAX_APPLICATION_BYTES = 63
+_MAX_SHARED = 1_000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What decides over a session."""
+
+    grants: Grants
+    policies: PolicySource
+    holding: Holding
+    sessions: Sessions
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """What a session is built on. `mask_key` keys the hash transform, for all sessions alike."""
+
+    journal: Journal
+    store: SessionStore
+    secrets: Secrets
+    contexts: UpstreamContexts
+    signals: Signals
+    mask_key: bytes
+    node: str
+
+
+class Opening:
+    """Opens sessions."""
+
+    def __init__(self, rights: Rights, backing: Backing) -> None:
+        self._rights = rights
+        self._backing = backing
+        self._texts: OrderedDict[tuple[str, ...], JudgedTexts] = OrderedDict()
+        self._catalogs: OrderedDict[tuple[str, str], Catalogs] = OrderedDict()
+
+    async def open(self, incoming: Incoming, request: StartupRequest) -> PostgresSession:
+        """The session, its client told that it may begin. Not started yet.
+
+        Raises:
+            TaskgateError: it may not be, or cannot be; nothing is left open.
+        """
+        try:
+            grant, task, resource = await self._authorise(request)
+        except (NotAuthenticated, Denied) as error:
+            self._login_failed(incoming, request, error)
+            raise
+        database = _database(resource, request)
+        rights, backing = self._rights, self._backing
+        info = SessionInfo(
+            id=new_id("s"),
+            grant_id=grant.id,
+            identity=grant.identity,
+            task=task.name,
+            resource=resource.name,
+            protocol=_PROTOCOL,
+            client_address=incoming.peer,
+            client_application=request.application_name,
+            started_at=rights.clock.now(),
+        )
+        recording = backing.journal.open(info, reason=grant.reason)
+        gate = TaskGate(
+            info, grant, rights.policies, recording, rights.clock, backing.signals.request,
+            rights.grants.ensure,
+        )  # fmt: skip
+        upstream: Upstream | None = None
+        try:
+            judge_settings(request.settings, gate)
+            upstream = await self._connect(resource, database, request, info)
+            recording.flush()
+            session = self._build(incoming, resource, database, info, gate, upstream)
+            await backing.store.add(info, backing.node)
+            rights.sessions.add(session)
+            self._welcome(incoming, request, upstream, session)
+        except BaseException as error:
+            if upstream is not None:
+                upstream.transport.abort()
+            why = error.message if isinstance(error, TaskgateError) else "it could not be opened"
+            self._put_away(recording, why)
+            raise
+        backing.signals.session_opened(_PROTOCOL)
+        return session
+
+    # Who, and for what.
+
+    async def _authorise(self, request: StartupRequest) -> tuple[Grant, Task, Resource]:
+        policy = self._rights.policies.current
+        task = policy.tasks.get(request.task)
+        name = request.resource
+        if not name and task is not None and len(task.resources) == 1:
+            name = task.resources[0]
+        # An unknown task goes the same way as a wrong token, so that neither can be told apart.
+        grant = await self._rights.grants.check(request.password, request.task, name or "")
+        if task is None or name not in policy.resources:
+            raise NotAuthenticated("no grant for this task goes with this token")
+        resource = policy.resources[name]
+        if resource.protocol != _PROTOCOL:
+            raise Denied(
+                f"resource {name} is reached by {resource.protocol}, not by PostgreSQL's protocol",
+                rule="resource",
+                hint=f"taskgate connect {task.name} uses the right client",
+            )
+        self._rights.grants.ensure(grant)
+        return grant, task, resource
+
+    def _login_failed(
+        self, incoming: Incoming, request: StartupRequest, error: TaskgateError
+    ) -> None:
+        self._backing.signals.login_failed(_PROTOCOL)
+        facts = {"door": _PROTOCOL, "address": incoming.peer, "task": request.task[:200]}
+        try:
+            log = self._backing.journal.gateway_log
+            log.append(
+                Event(
+                    EventKind.LOGIN_FAILED,
+                    self._rights.clock.now(),
+                    facts | {"reason": error.message},
+                )
+            )
+        except NotRecorded:
+            self._backing.signals.recording_errors.inc()
+
+    # The resource.
+
+    async def _connect(
+        self, resource: Resource, database: str, request: StartupRequest, info: SessionInfo
+    ) -> Upstream:
+        settings = {name: value for name, value in request.settings}
+        settings["application_name"] = tag(info, request.application_name)
+        settings.setdefault("client_encoding", "UTF8")
+        upstream = await connect(
+            resource,
+            await self._secrets_of(resource),
+            self._backing.contexts,
+            database=database,
+            settings=tuple(settings.items()),
+        )
+        reported = dict(upstream.login.parameters)
+        if reported.get("standard_conforming_strings") != "on":
+            upstream.transport.abort()
+            raise UpstreamFault(
+                "the resource runs with standard_conforming_strings off, so strings would not be "
+                "read as the gate reads them",
+                hint="ALTER ROLE ... SET standard_conforming_strings = on for the gate's role",
+            )
+        if reported.get("client_encoding") not in ("UTF8", "SQL_ASCII") or reported.get(
+            "server_encoding"
+        ) not in ("UTF8",):
+            upstream.transport.abort()
+            raise UpstreamFault(
+                f"the database's encoding is {reported.get('server_encoding')}; the gate reads "
+                "UTF8 only",
+                hint="the gate serves databases with encoding UTF8",
+            )
+        return upstream
+
+    async def _secrets_of(self, resource: Resource) -> UpstreamSecrets:
+        credential = resource.credential
+
+        async def value(ref: SecretRef | None) -> str | None:
+            if ref is None:
+                return None
+            return (await self._backing.secrets.get(ref)).reveal()
+
+        return UpstreamSecrets(
+            password=await value(credential.password),
+            certificate=await value(credential.certificate),
+            private_key=await value(credential.private_key),
+        )
+
+    # The session.
+
+    def _build(
+        self,
+        incoming: Incoming,
+        resource: Resource,
+        database: str,
+        info: SessionInfo,
+        gate: TaskGate,
+        upstream: Upstream,
+    ) -> PostgresSession:
+        if incoming.transport is None:
+            raise NotAuthenticated("the client went away while it signed in")
+        task = self._rights.policies.current.tasks.get(info.task)
+        exchange = Exchange(
+            gate,
+            _shared(self._texts, (info.task, resource.name, database), JudgedTexts),
+            _shared(self._catalogs, (resource.name, database), Catalogs),
+            self._backing.mask_key,
+            f"{resource.name}\0{database}",
+            lambda application: tag(info, application),
+            record_rows=task is not None and task.record_rows,
+        )
+
+        async def cancel_upstream() -> None:
+            if upstream.login.key is not None:
+                await cancel(
+                    resource,
+                    await self._secrets_of(resource),
+                    self._backing.contexts,
+                    upstream.login.key,
+                    upstream.peer,
+                )
+
+        async def hold(session: PostgresSession, ask: AskHold) -> TaskgateError | None:
+            return await self._rights.holding.run(
+                session, ask.admission.number, ask.request, ask.admission.decision
+            )
+
+        return PostgresSession(
+            incoming.transport,
+            upstream.transport,
+            exchange,
+            gate,
+            self._rights.clock,
+            Around(hold, cancel_upstream, self._closed),
+        )
+
+    def _welcome(
+        self,
+        incoming: Incoming,
+        request: StartupRequest,
+        upstream: Upstream,
+        session: PostgresSession,
+    ) -> None:
+        login = upstream.login
+        key = self._key(request.minor, session)
+        session.cancel_key = key
+        parts = [AUTHENTICATION_OK]
+        # The client is shown the name it gave, not the tag that the resource's log shows.
+        shown = dict(login.parameters) | {"application_name": request.application_name}
+        parts += [messages.encode_parameter_status(name, value) for name, value in shown.items()]
+        parts.append(encode_backend_key(key))
+        parts.append(messages.encode_ready_for_query(login.status))
+        incoming.send(b"".join(parts))
+
+    def _key(self, minor: int, session: PostgresSession) -> BackendKey:
+        """A cancel key of the gate's own: 4 bytes of secret under protocol 3.0, 32 under 3.2."""
+        while True:
+            process_id = int.from_bytes(os.urandom(4), "big") & 0x7FFFFFFF
+            secret = os.urandom(4 if minor == 0 else 32)
+            if self._rights.sessions.add_key(process_id, secret, session.cancel):
+                return BackendKey(process_id, secret)
+
+    async def _closed(self, session: PostgresSession, why: str) -> None:
+        """A session has ended: its keys, its place in the lists, its recording."""
+        rights, backing = self._rights, self._backing
+        if session.cancel_key is not None:
+            rights.sessions.remove_key(session.cancel_key.process_id, session.cancel_key.secret)
+        backing.signals.session_closed(_PROTOCOL)
+        now = rights.clock.now()
+        try:
+            await session.recording.seal_and_settle(now)
+        except NotRecorded:
+            # What was written stays, and the next start seals it.
+            backing.signals.recording_errors.inc()
+        try:
+            await backing.store.end(session.gate.info.id, now, why)
+        finally:
+            rights.sessions.remove(session.gate.info.id)
+
+    def _put_away(self, recording: Recording, why: str) -> None:
+        now = self._rights.clock.now()
+        try:
+            recording.append(Event(EventKind.SESSION_CLOSED, now, {"reason": why, "requests": 0}))
+            recording.seal(now)
+        except NotRecorded:
+            self._backing.signals.recording_errors.inc()
+
+
+def tag(info: SessionInfo, application: str) -> str:
+    """What the database's own log shows: `taskgate PERSON/TASK APPLICATION`, at most 63 bytes."""
+    text = f"taskgate {info.identity.subject}/{info.task} {application}".strip()
+    shown = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return shown[:_MAX_APPLICATION_BYTES]
+
+
+def _database(resource: Resource, request: StartupRequest) -> str:
+    """Raises: Denied for a database that the resource does not offer."""
+    name = request.database or resource.database
+    if not name:
+        raise Denied(
+            f"resource {resource.name} has no default database",
+            rule="resource",
+            hint="name one: dbname=...",
+        )
+    offered = resource.databases or ((resource.database,) if resource.database else ())
+    if offered and name not in offered:
+        raise Denied(
+            f'resource {resource.name} offers no database "{name}"',
+            rule="resource",
+            hint=f"it offers {', '.join(offered)}",
+        )
+    return name
+
+
+def _shared(kept: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
+    """What sessions of one kind share; the kind unused longest is forgotten."""
+    found = kept.get(key)
+    if found is None:
+        found = kept[key] = make()
+        if len(kept) > _MAX_SHARED:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return found

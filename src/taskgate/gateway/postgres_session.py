@@ -1,0 +1,346 @@
+"""One PostgreSQL session in the data path: two connections, one exchange, one recording.
+
+What is to go to the resource leaves only after the recording was written out (and, with
+durability `disk`, is on the disk). Neither side is read while the other does not take what it is
+sent, so memory stays bounded whatever either does.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from taskgate.gateway.enforcement import TaskGate
+from taskgate.model.clock import Clock
+from taskgate.model.errors import ProtocolViolation, TaskgateError, UpstreamFault
+from taskgate.model.event import Event, EventKind
+from taskgate.model.limits import MAX_WAITING_BYTES
+from taskgate.protocols.postgres import messages
+from taskgate.protocols.postgres.authentication import BackendKey
+from taskgate.protocols.postgres.conversation import AskHold, CancelUpstream, DropHold, End
+from taskgate.protocols.postgres.errors import Severity, encode_error
+from taskgate.protocols.postgres.exchange import Exchange
+
+_log = structlog.get_logger(__name__)
+_LEAVE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a session asks of the gateway around it.
+
+    `hold` runs one hold to its end and returns None for approved, or the refusal; it is cancelled
+    when the hold is moot. `cancel_upstream` sends the resource a cancel request. `closed` puts
+    the session's record away; it is called once.
+    """
+
+    hold: Callable[["PostgresSession", AskHold], Coroutine[Any, Any, TaskgateError | None]]
+    cancel_upstream: Callable[[], Coroutine[Any, Any, None]]
+    closed: Callable[["PostgresSession", str], Coroutine[Any, Any, None]]
+
+
+class _Side(asyncio.Protocol):
+    """One of the two connections."""
+
+    def __init__(
+        self,
+        received: Callable[[bytes], None],
+        lost: Callable[[Exception | None], None],
+    ) -> None:
+        self.received = received
+        self.lost = lost
+        self.full = False
+        self.other: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport was made before; nothing to do."""
+
+    def data_received(self, data: bytes) -> None:
+        self.received(data)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.full = False
+        self.lost(exc)
+
+    def pause_writing(self) -> None:
+        self.full = True
+        if self.other is not None and not self.other.is_closing():
+            self.other.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self.other is not None and not self.other.is_closing():
+            self.other.resume_reading()
+
+
+class PostgresSession:
+    """The driver of one exchange. `cancel_key` is what its client may cancel it with."""
+
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        exchange: Exchange,
+        gate: TaskGate,
+        clock: Clock,
+        around: Around,
+    ) -> None:
+        self.gate = gate
+        self.recording = gate.recording
+        self.cancel_key: BackendKey | None = None
+        self._client = client
+        self._upstream = upstream
+        self._exchange = exchange
+        self._clock = clock
+        self._around = around
+        self._holds: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsettled: list[bytes] = []
+        self._settling = False
+        self._throttled = False
+        self._last_active = clock.monotonic()
+        self._over = False
+        self._client_side = _Side(self._from_client, self._client_lost)
+        self._upstream_side = _Side(self._from_upstream, self._upstream_lost)
+        self._client_side.other = upstream
+        self._upstream_side.other = client
+
+    def start(self, early_client: bytes = b"", early_upstream: bytes = b"") -> None:
+        """Takes both connections over; `early_*` came with the login's last bytes."""
+        for transport, side in (
+            (self._client, self._client_side),
+            (self._upstream, self._upstream_side),
+        ):
+            transport.set_write_buffer_limits(high=MAX_WAITING_BYTES)
+            transport.set_protocol(side)
+        if early_upstream:
+            self._from_upstream(early_upstream)
+        if early_client:
+            self._from_client(early_client)
+        if not self._client.is_closing():
+            self._client.resume_reading()
+        if not self._upstream.is_closing():
+            self._upstream.resume_reading()
+
+    @property
+    def busy(self) -> bool:
+        return self._exchange.busy
+
+    # Bytes in.
+
+    def _from_client(self, data: bytes) -> None:
+        self._last_active = self._clock.monotonic()
+        try:
+            self._exchange.client_data(data, self._clock.now())
+            self._send()
+        except TaskgateError as error:
+            self._end(error, error.message)
+            return
+        waiting = self._exchange.waiting_bytes
+        if waiting > MAX_WAITING_BYTES and self._exchange.busy and not self._throttled:
+            self._throttled = True
+            self._client.pause_reading()
+
+    def _from_upstream(self, data: bytes) -> None:
+        try:
+            self._exchange.upstream_data(data, self._clock.now())
+            self._send()
+        except TaskgateError as error:
+            self._end(error, error.message)
+
+    def _send(self) -> None:
+        """Sends what the exchange has for either side, the record first."""
+        out = self._exchange.take()
+        if self._over:
+            return
+        self.recording.flush()
+        if out.to_client:
+            self._client.write(b"".join(out.to_client))
+        if out.to_upstream:
+            if self.recording.needs_settle:
+                self._unsettled += out.to_upstream
+                self._settle_soon()
+            else:
+                self._upstream.write(b"".join(out.to_upstream))
+        for command in out.commands:
+            match command:
+                case AskHold():
+                    self._hold(command)
+                case DropHold(number, why):
+                    self._drop_hold(number, why)
+                case CancelUpstream():
+                    self._spawn(self._around.cancel_upstream())
+                case End(error, why):
+                    self._end(error, why)
+        if self._throttled and self._exchange.waiting_bytes <= MAX_WAITING_BYTES:
+            self._throttled = False
+            if not self._upstream_side.full and not self._client.is_closing():
+                self._client.resume_reading()
+
+    # Durability `disk`: what goes upstream waits for the fsync, in order.
+
+    def _settle_soon(self) -> None:
+        if not self._settling:
+            self._settling = True
+            self._spawn(self._settle())
+
+    async def _settle(self) -> None:
+        try:
+            while self._unsettled and not self._over:
+                waiting, self._unsettled = self._unsettled, []
+                await self.recording.settle()
+                if not self._over:
+                    self._upstream.write(b"".join(waiting))
+        except TaskgateError as error:
+            self._end(error, error.message)
+        finally:
+            self._settling = False
+
+    # Holds.
+
+    def _hold(self, ask: AskHold) -> None:
+        task = self._spawn(self._held(ask))
+        self._holds[ask.admission.number] = task
+
+    async def _held(self, ask: AskHold) -> None:
+        number = ask.admission.number
+        try:
+            error = await self._around.hold(self, ask)
+        finally:
+            self._holds.pop(number, None)
+        if self._over:
+            return
+        try:
+            self._exchange.hold_ended(number, error, self._clock.now())
+            self._send()
+        except TaskgateError as problem:
+            self._end(problem, problem.message)
+
+    def _drop_hold(self, number: int, why: str) -> None:
+        task = self._holds.pop(number, None)
+        if task is not None:
+            task.cancel(why)
+
+    def tell(self, message: str, hint: str = "") -> None:
+        """A notice for the client, between messages."""
+        if not self._over and self._exchange.notice(message, hint):
+            self._send()
+
+    def cancel(self) -> None:
+        """The client asked to cancel (on another connection)."""
+        if self._over:
+            return
+        try:
+            holding = self._exchange.holding
+            if self._exchange.cancel(self._clock.now()):
+                self._spawn(self._around.cancel_upstream())
+            elif holding:
+                self._drop_hold(holding, "the client cancelled it")
+            self._send()
+        except TaskgateError as error:
+            self._end(error, error.message)
+
+    # The sweep.
+
+    def sweep(self, now: float) -> None:
+        idle_s = self.gate.idle_s
+        try:
+            if self._exchange.busy:
+                self._last_active = self._clock.monotonic()
+                self._exchange.overdue(now)
+                self._send()
+            elif idle_s is not None and self._clock.monotonic() - self._last_active > idle_s:
+                self._end(Idle(f"the session was silent for {idle_s:g} s"), "idle")
+        except TaskgateError as error:
+            self._end(error, error.message)
+
+    def cut(self, error: TaskgateError) -> None:
+        if self._over:
+            return
+        self.gate.cut = error
+        if self._exchange.busy:
+            self._spawn(self._around.cancel_upstream())
+        self._end(error, error.message)
+
+    # The end.
+
+    def _client_lost(self, exc: Exception | None) -> None:
+        if not self._over and self._exchange.busy and not self._exchange.holding:
+            # What the client walked away from need not run on.
+            self._spawn(self._around.cancel_upstream())
+        self._end(None, "the client closed the connection")
+
+    def _upstream_lost(self, exc: Exception | None) -> None:
+        if self._over:
+            return
+        why = "the resource closed the connection"
+        self._end(UpstreamFault(why, hint="connect again; the resource's log may say why"), why)
+
+    def _end(self, error: TaskgateError | None, why: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        try:
+            self._record_end(error, why)
+        except TaskgateError as problem:
+            error = problem
+            why = problem.message
+        if error is not None and not self._exchange.mid_frame and not self._client.is_closing():
+            self._client.write(encode_error(error, severity=Severity.FATAL))
+        for number in list(self._holds):
+            self._drop_hold(number, why)
+        self._close(self._client, self._client_side)
+        if not self._upstream.is_closing():
+            self._upstream.write(messages.TERMINATE)
+        self._close(self._upstream, self._upstream_side)
+        self._spawn(self._around.closed(self, why))
+
+    def _record_end(self, error: TaskgateError | None, why: str) -> None:
+        self._exchange.lost(why)
+        now = self._clock.now()
+        if isinstance(error, UpstreamFault):
+            self.recording.append(Event(EventKind.UPSTREAM_LOST, now, {"reason": why}))
+        elif isinstance(error, ProtocolViolation):
+            self.recording.append(Event(EventKind.PROTOCOL_VIOLATION, now, {"reason": why}))
+        self.recording.append(
+            Event(EventKind.SESSION_CLOSED, now, {"reason": why, "requests": self.gate.requests})
+        )
+        self.recording.flush()
+
+    def _close(self, transport: asyncio.Transport, side: _Side) -> None:
+        """Closes a connection; one whose peer does not read is cut after a moment."""
+        side.received = _ignore
+        side.other = None
+        if transport.is_closing():
+            return
+        transport.close()
+        asyncio.get_running_loop().call_later(_LEAVE_S, transport.abort)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs something beside; what fails there says so in its own place."""
+
+        async def run() -> None:
+            try:
+                await work
+            except TaskgateError as error:
+                _log.warning("session.beside", session=self.gate.info.id, error=error.message)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class Idle(TaskgateError):
+    """The client said nothing for longer than its task allows."""
+
+    sqlstate = "57P05"
+
+
+def _ignore(data: bytes) -> None:
+    """The session is over; what still comes is nobody's."""

@@ -1,0 +1,55 @@
+"""Sign-ins to the API: a bearer token for a while, nothing more."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from taskgate.identity.tokens import TokenKind, hash_token, looks_right, new_token
+from taskgate.model import limits
+from taskgate.model.account import Login
+from taskgate.model.clock import Clock
+from taskgate.model.errors import NotAuthenticated
+from taskgate.model.identity import Identity
+from taskgate.model.ports import LoginStore
+
+LASTS_S: Final = 12 * 3600.0
+_REFUSED: Final = "not signed in, or the sign-in has ended"
+_REFUSED_HINT: Final = "sign in again with taskgate login"
+
+
+@dataclass(frozen=True, slots=True)
+class NewLogin:
+    """`token` is shown once, here."""
+
+    login: Login
+    token: str = field(repr=False)
+
+
+class Logins:
+    """Issues and checks API tokens. A check always asks the store, so that signing out, cutting
+    off and taking groups away count at once on every node."""
+
+    def __init__(self, store: LoginStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def issue(self, identity: Identity, lasts_s: float = LASTS_S) -> NewLogin:
+        """Raises: NotAuthenticated if the person was cut off since; StoreUnavailable."""
+        now = self._clock.now()
+        await self._store.forget(now)
+        token, token_hash = new_token(TokenKind.LOGIN)
+        login = Login(token_hash, identity, now, now + min(lasts_s, LASTS_S))
+        if not await self._store.add(login, limits.MAX_LOGINS_PER_PERSON):
+            raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
+        return NewLogin(login, token)
+
+    async def check(self, token: str) -> Identity:
+        """Raises: NotAuthenticated, the same whatever is wrong; StoreUnavailable."""
+        if looks_right(token, TokenKind.LOGIN):
+            login = await self._store.get(hash_token(token))
+            if login is not None and login.created_at <= self._clock.now() < login.expires_at:
+                return login.identity
+        raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
+
+    async def end(self, token: str) -> None:
+        """Signing out; a token that is not there is out already."""
+        await self._store.end(hash_token(token))

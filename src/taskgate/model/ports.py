@@ -1,0 +1,272 @@
+"""What the inner layers ask of a state store, one small interface a subject.
+
+Every method may raise StoreUnavailable: the store is locked, gone or too slow, nothing was
+changed, and the caller refuses what it was about to do. Times are seconds since the epoch.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from taskgate.model.account import Backoff, Login, User
+from taskgate.model.approval import Approval, ApprovalState, StandingApproval, Vote
+from taskgate.model.audit import AuditEntry, AuditQuery
+from taskgate.model.grant import Grant, SessionInfo
+from taskgate.model.secret import SealedSecret
+from taskgate.model.token import GrantSelector, PolicyVersion, Revocation, Token
+
+
+class UserStore(Protocol):
+    """Local users. What takes rights away also ends the person's sign-ins and grants, in the
+    same transaction, so that no crash can leave one without the other."""
+
+    async def add(self, user: User) -> None:
+        """Raises: Conflict if the name is taken."""
+        ...
+
+    async def get(self, name: str) -> User | None: ...
+
+    async def list(self) -> tuple[User, ...]:
+        """All users, by name."""
+        ...
+
+    async def set_password(self, name: str, password_hash: str, at: float) -> None:
+        """Replaces the hash and cuts the person off. Raises: NotFound."""
+        ...
+
+    async def rehash(self, name: str, old_hash: str, new_hash: str) -> bool:
+        """The same password under newer parameters; False if it changed in between."""
+        ...
+
+    async def set_groups(self, name: str, groups: frozenset[str], at: float) -> None:
+        """Replaces the groups; cuts the person off if any was taken away. Raises: NotFound."""
+        ...
+
+    async def set_disabled(self, name: str, disabled: bool, at: float) -> None:
+        """Disabling cuts the person off. Raises: NotFound."""
+        ...
+
+
+class AttemptStore(Protocol):
+    """Failed sign-ins in a row, by key (a user or a source; the caller hashes it)."""
+
+    async def begin(self, limits: Mapping[str, Backoff], now: float) -> float:
+        """Counts one attempt against every key as if it had failed, unless one must still wait.
+
+        Counting first means that a thousand guesses at once are not a thousand free guesses.
+        Returns the seconds to wait; 0 means go ahead. Atomic.
+        """
+        ...
+
+    async def succeeded(self, clear: str, forgive: Collection[str]) -> None:
+        """Forgets the failures of key `clear`, and takes one off each key of `forgive`."""
+        ...
+
+
+class LoginStore(Protocol):
+    """API sign-ins."""
+
+    async def add(self, login: Login, most: int) -> bool:
+        """Keeps it, and drops the person's oldest beyond `most`.
+
+        False if the person was cut off since they authenticated.
+        """
+        ...
+
+    async def get(self, token_hash: str) -> Login | None: ...
+
+    async def end(self, token_hash: str) -> None: ...
+
+    async def forget(self, now: float) -> None:
+        """Drops those that have expired."""
+        ...
+
+
+class GrantStore(Protocol):
+    """Grants, their tokens, and the one sequence of revocations that all nodes follow."""
+
+    async def add(self, grant: Grant, token: Token, most: int) -> bool:
+        """Keeps a grant with its first token.
+
+        False if the person was cut off since they authenticated, or the parent grant is no
+        longer live. Raises: OverLimit if the person already has `most` live grants.
+        """
+        ...
+
+    async def add_token(self, token: Token, most: int) -> bool:
+        """One more token for a live grant; False if the grant is not live at `issued_at`.
+        Raises: OverLimit."""
+        ...
+
+    async def get(self, grant_id: str) -> Grant | None: ...
+
+    async def by_token(self, token_hash: str) -> tuple[Grant, Token] | None:
+        """The grant a token stands for, also a revoked one; None once it has lapsed."""
+        ...
+
+    async def find(
+        self, selector: GrantSelector, live_at: float | None, limit: int
+    ) -> tuple[Grant, ...]:
+        """Newest first; an empty selector means all. `live_at` leaves out what is over then."""
+        ...
+
+    async def revoke(self, selector: GrantSelector, at: float, why: str) -> tuple[Revocation, ...]:
+        """Ends every live grant that fits, and what was delegated from it. An empty selector is
+        a mistake and raises ValueError."""
+        ...
+
+    async def cut_off(self, person: str, at: float, why: str) -> tuple[Revocation, ...]:
+        """Revokes all the person's grants, ends their sign-ins, and refuses whatever rests on
+        an authentication of `at` or before."""
+        ...
+
+    async def lapse(self, now: float) -> None:
+        """Marks what has expired, for good: a clock turned back later does not revive it."""
+        ...
+
+    async def revocations_after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
+        """In order, without gaps: whoever follows the sequence misses none."""
+        ...
+
+    async def last_revocation(self) -> int:
+        """The newest sequence number; 0 if there is none."""
+        ...
+
+
+class ApprovalStore(Protocol):
+    """Held requests, the votes on them, and standing approvals."""
+
+    async def add(self, approval: Approval, node: str) -> bool:
+        """False if the grant is not live at `asked_at`."""
+        ...
+
+    async def get(self, approval_id: str) -> Approval | None: ...
+
+    async def find(
+        self, state: ApprovalState | None, limit: int, *, asked_after: float = 0.0
+    ) -> tuple[Approval, ...]:
+        """Newest first."""
+        ...
+
+    async def waiting(self, limit: int) -> tuple[str, ...]:
+        """The ids of all that wait, on any node, oldest first."""
+        ...
+
+    async def vote(
+        self,
+        approval_id: str,
+        vote: Vote,
+        settle: Callable[[Approval], tuple[ApprovalState, StandingApproval | None]],
+    ) -> Approval:
+        """Adds a vote and lets `settle` judge the whole, in one transaction.
+
+        `settle` gets the approval with the new vote in it. It must be pure, and may raise: then
+        nothing is kept. Raises: NotFound; Conflict if it is no longer waiting, `vote.at` is not
+        before its end, its grant is not live, or this person has voted.
+        """
+        ...
+
+    async def close(self, approval_id: str, state: ApprovalState, at: float, why: str) -> bool:
+        """From WAITING to `state`; False if someone was first."""
+        ...
+
+    async def close_grant(self, grant_id: str, at: float, why: str) -> tuple[str, ...]:
+        """Cancels all that wait under a grant; their ids."""
+        ...
+
+    async def close_node(self, node: str, at: float, why: str) -> tuple[str, ...]:
+        """Cancels all that a node left waiting when it died; their ids."""
+        ...
+
+    async def expire(self, now: float) -> tuple[str, ...]:
+        """Closes all whose time is over; their ids."""
+        ...
+
+    async def take(
+        self, approval_id: str, session_id: str, digest: str, policy_version: str, now: float
+    ) -> bool:
+        """Spends an approval: True for exactly one caller, and only if it is APPROVED for this
+        session, digest and policy version, and its grant is live."""
+        ...
+
+    async def use_standing(
+        self, grant_id: str, resource: str, shape: str, rule: str, policy_version: str, now: float
+    ) -> StandingApproval | None:
+        """Takes one use off a standing approval that fits, atomically; what is left of it."""
+        ...
+
+    async def find_standing(self, now: float, limit: int) -> tuple[StandingApproval, ...]: ...
+
+    async def end_standing(self, standing_id: str, at: float) -> bool: ...
+
+
+class SessionStore(Protocol):
+    """Client connections, live and past."""
+
+    async def add(self, session: SessionInfo, node: str) -> None: ...
+
+    async def end(self, session_id: str, at: float, why: str) -> None:
+        """Once only: the first end counts."""
+        ...
+
+    async def end_node(self, node: str, at: float, why: str) -> tuple[str, ...]:
+        """Ends all that a node left open when it died; their ids."""
+        ...
+
+    async def get(self, session_id: str) -> SessionInfo | None: ...
+
+    async def find(
+        self,
+        *,
+        person: str | None = None,
+        task: str | None = None,
+        live: bool | None = None,
+        limit: int = 100,
+    ) -> tuple[SessionInfo, ...]:
+        """Newest first."""
+        ...
+
+
+class SecretStore(Protocol):
+    """Sealed secrets; the store never sees a value or a key."""
+
+    async def put(self, secret: SealedSecret) -> None: ...
+
+    async def get(self, name: str) -> SealedSecret | None: ...
+
+    async def list(self) -> tuple[SealedSecret, ...]: ...
+
+    async def remove(self, name: str) -> bool: ...
+
+    async def rewrap(self, changed: Sequence[tuple[SealedSecret, SealedSecret]]) -> bool:
+        """Replaces each old one by its new form, all or none; False if any changed meanwhile."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """Every applied version, by content."""
+
+    async def apply(self, version: PolicyVersion) -> None:
+        """Makes it the current one. The same content may be applied again."""
+        ...
+
+    async def current(self) -> PolicyVersion | None: ...
+
+    async def get(self, version: str) -> PolicyVersion | None: ...
+
+    async def history(self, limit: int) -> tuple[PolicyVersion, ...]:
+        """Newest first; without their files."""
+        ...
+
+
+class AuditIndex(Protocol):
+    """The searchable rows derived from recordings; they can be rebuilt from those."""
+
+    async def add(self, entries: Sequence[AuditEntry]) -> None:
+        """An entry with a known key replaces the earlier one: feeding twice does no harm."""
+        ...
+
+    async def search(self, query: AuditQuery) -> tuple[AuditEntry, ...]:
+        """Exactly what `model.audit.matches` says, newest first."""
+        ...
+
+    async def clear(self) -> None: ...

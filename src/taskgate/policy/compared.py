@@ -1,0 +1,112 @@
+"""Masked columns that could be guessed or copied instead of shown.
+
+A masked column in WHERE, JOIN, ORDER BY and the like tells its value bit by bit. One that is read
+in a request which also writes can be stored where no mask reaches. Both count as compared, and
+the mask says what then happens: deny, hold or permit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from taskgate.model.action import Action
+from taskgate.model.decision import ApprovalDemand, Outcome
+from taskgate.model.masks import Compared
+from taskgate.model.names import split
+from taskgate.policy.matching import ANY_COLUMN, Subject, names_outright
+from taskgate.policy.rules import MaskPattern, Task
+from taskgate.policy.wording import plain
+
+# Kinds of object whose columns masks are about.
+_NOT_RELATIONS = frozenset({"function", "builtin", "setting", "safe_setting", "statement"})
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a mask says of one masked column that steers or is copied."""
+
+    outcome: Outcome
+    rule: str
+    source: str
+    reason: str
+    demand: ApprovalDemand | None = None
+
+
+def comparisons(task: Task, actions: Sequence[Action], action: Action) -> list[Comparison]:
+    """The word of `task`'s masks on one of a request's actions; nothing where all is well."""
+    if not task.mask_patterns or action.kind in _NOT_RELATIONS:
+        return []
+    try:
+        name = split(action.object)
+    except ValueError:
+        return []  # refused for its name already
+    reaching = [mask for mask in task.mask_patterns if mask.relation.may_match(name)]
+    # Where the relation is not known for sure, any mask that might be its own counts.
+    sure = None not in name
+    found = [
+        _said(mask, column, "steers the result")
+        for column in action.compared
+        for mask in _of(reaching, column, sure)
+    ]
+    if not action.write and any(_stores(task, other) for other in actions):
+        # Which columns are read cannot always be told; then any masked one may be.
+        read = (ANY_COLUMN,) if action.columns is None else action.columns
+        found += [
+            _said(mask, column, "is read by a request that also writes")
+            for column in read
+            for mask in _of(reaching, column, sure)
+        ]
+    return [comparison for comparison in found if comparison.outcome is not Outcome.PERMIT]
+
+
+def _of(masks: list[MaskPattern], column: str, sure: bool) -> list[MaskPattern]:
+    """The mask of a column: the first that matches, as for the rows themselves."""
+    if column == ANY_COLUMN:
+        return masks
+    found = [mask for mask in masks if mask.column.matches(column)]
+    return found[:1] if sure else found
+
+
+def _stores(task: Task, action: Action) -> bool:
+    spec = task.vocabulary.spec(action.verb)
+    return action.write if spec is None else spec.stores
+
+
+def _said(mask: MaskPattern, column: str, how: str) -> Comparison:
+    outcome = {
+        Compared.DENY: Outcome.DENY,
+        Compared.HOLD: Outcome.HOLD if mask.demand is not None else Outcome.DENY,
+        Compared.PERMIT: Outcome.PERMIT,
+    }[mask.mask.compared]
+    return Comparison(
+        outcome,
+        mask.mask.rule,
+        mask.source,
+        f"column {plain(column)} is masked and {how}, which could tell its value",
+        mask.demand,
+    )
+
+
+def revealed(task: Task, subject: Subject, subjects: Sequence[Subject]) -> str:
+    """Why the action would show masked columns by another relation (statistics, other sessions'
+    statements); empty where it would not. A permit that names that relation outright allows it.
+    """
+    if not task.masks.columns or subject.name is None or len(subject.name) != 2:
+        return ""
+    name = (subject.name[0] or "", subject.name[1] or "")
+    if name not in task.vocabulary.revealing or _named(task, name):
+        return ""
+    via = subject.action.via
+    for other in subjects:
+        reached = other.action.object == via and other.name is not None and len(other.name) == 2
+        if reached and other.name is not None:
+            outer = (other.name[0] or "", other.name[1] or "")
+            if outer in task.vocabulary.revealing and _named(task, outer):
+                return ""
+    return (
+        f"{subject.action.verb} on {plain(subject.action.object)}: it shows values of other"
+        " relations' columns, and this task masks some; only a permit that names it allows it"
+    )
+
+
+def _named(task: Task, name: tuple[str, str]) -> bool:
+    return any(names_outright(entry, name) for _, entry in task.permits.of("select"))

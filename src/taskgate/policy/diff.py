@@ -1,0 +1,159 @@
+"""What one policy lets happen more or less than another, task by task."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from taskgate.model.masks import Transform, TransformKind
+from taskgate.policy.rules import Effect, Policy, Role, Task
+from taskgate.policy.units import spell_duration
+from taskgate.policy.wording import approvers
+
+
+class Direction(StrEnum):
+    """What a change does to what may happen."""
+
+    MORE = "permits more"
+    LESS = "permits less"
+    OTHER = "changes"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `subject` is `task NAME`, `role NAME` or `resource NAME`."""
+
+    subject: str
+    direction: Direction
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.direction.value}: {self.what}"
+
+
+_MORE, _LESS, _OTHER = Direction.MORE, Direction.LESS, Direction.OTHER
+
+
+def diff(old: Policy, new: Policy) -> tuple[Change, ...]:
+    """Every difference that matters to a decision, in the order of names. Files that only moved
+    or changed their comments make none."""
+    return (
+        *_resources(old, new),
+        *_both("task", old.tasks, new.tasks),
+        *_both("role", old.roles, new.roles),
+    )
+
+
+def _resources(old: Policy, new: Policy) -> Iterator[Change]:
+    for name in sorted({*old.resources, *new.resources}):
+        before, after = old.resources.get(name), new.resources.get(name)
+        if before == after:
+            continue
+        what = "is new" if before is None else "is gone" if after is None else "is set up otherwise"
+        yield Change(f"resource {name}", _OTHER, what)
+
+
+def _both(
+    sort: str, old: Mapping[str, Task | Role], new: Mapping[str, Task | Role]
+) -> Iterator[Change]:
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        subject = f"{sort} {name}"
+        if before is None:
+            yield Change(subject, _MORE, "is new")
+        elif after is None:
+            yield Change(subject, _LESS, "is gone")
+        elif isinstance(before, Task) and isinstance(after, Task):
+            yield from _task(subject, before, after)
+        elif isinstance(before, Role) and isinstance(after, Role):
+            yield from _role(subject, before, after)
+
+
+def _role(subject: str, old: Role, new: Role) -> Iterator[Change]:
+    yield from _sets(subject, "may ", old.rights, new.rights)
+    yield from _members(subject, old, new)
+
+
+def _members(subject: str, old: Task | Role, new: Task | Role) -> Iterator[Change]:
+    before, after = old.members, new.members
+    yield from _sets(subject, "for ", before.groups, after.groups)
+    yield from _sets(subject, "for ", before.subjects, after.subjects)
+    if before.kinds != after.kinds:
+        kinds = ", ".join(sorted(after.kinds)) or "all"
+        yield Change(subject, _OTHER, f"for kinds of caller: {kinds}")
+
+
+def _sets(subject: str, word: str, old: Iterable[str], new: Iterable[str]) -> Iterator[Change]:
+    before, after = set(old), set(new)
+    for item in sorted(after - before):
+        yield Change(subject, _MORE, f"{word}{item} (new)")
+    for item in sorted(before - after):
+        yield Change(subject, _LESS, f"{word}{item} (gone)")
+
+
+def _rules(task: Task, effect: Effect) -> set[str]:
+    found: set[str] = set()
+    for rule in task.rules:
+        if rule.effect is effect:
+            extra = " (trusted)" if rule.trusted else ""
+            if rule.demand is not None:
+                extra = f" for {approvers([rule.demand])}"
+            found.update(f"{entry.verb} {entry.pattern.text}{extra}" for entry in rule.entries)
+    return found
+
+
+def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
+    yield from _sets(subject, "permit ", _rules(old, Effect.PERMIT), _rules(new, Effect.PERMIT))
+    for effect in (Effect.HOLD, Effect.DENY):
+        before, after = _rules(old, effect), _rules(new, effect)
+        # A hold that comes may open what was refused, or close what was free.
+        fewer, more = (_LESS, _MORE) if effect is Effect.DENY else (_OTHER, _OTHER)
+        for item in sorted(after - before):
+            yield Change(subject, fewer, f"{effect.value} {item} (new)")
+        for item in sorted(before - after):
+            yield Change(subject, more, f"{effect.value} {item} (gone)")
+    yield from _members(subject, old, new)
+    yield from _sets(subject, "at ", old.resources, new.resources)
+    yield from _masks(subject, old, new)
+    if old.otherwise != new.otherwise or old.hold_for != new.hold_for:
+        yield Change(subject, _OTHER, f"otherwise: {new.otherwise.value}")
+    if old.lasts != new.lasts:
+        direction = _MORE if new.lasts.at_most_s > old.lasts.at_most_s else _LESS
+        if new.lasts.at_most_s == old.lasts.at_most_s:
+            direction = _OTHER
+        spelled = f"{spell_duration(new.lasts.default_s)}, at most "
+        yield Change(subject, direction, f"lasts {spelled}{spell_duration(new.lasts.at_most_s)}")
+    if _hours(old) != _hours(new):
+        yield Change(subject, _OTHER, f"hours: {_hours(new) or 'always'}")
+    if (old.limits, old.record_rows, old.standing) != (new.limits, new.record_rows, new.standing):
+        yield Change(subject, _OTHER, "limits, recording or approvals in advance")
+
+
+def _masks(subject: str, old: Task, new: Task) -> Iterator[Change]:
+    before, after = _mask_lines(old), _mask_lines(new)
+    for item in after:
+        if item not in before:
+            yield Change(subject, _LESS, f"{item} (new)")
+    for item in before:
+        if item not in after:
+            yield Change(subject, _MORE, f"{item} (gone)")
+    if before != after and set(before) == set(after):
+        yield Change(subject, _OTHER, "the order of masks")
+
+
+def _mask_lines(task: Task) -> list[str]:
+    return [
+        f"mask {pattern} as {pattern.mask.transform.kind.value}"
+        f"{_constant(pattern.mask.transform)}, compared {pattern.mask.compared.value}"
+        for pattern in task.mask_patterns
+    ] + [
+        f"mask {mask.kind} as {mask.transform.kind.value}{_constant(mask.transform)}"
+        for mask in task.masks.kinds
+    ]
+
+
+def _constant(transform: Transform) -> str:
+    return f" {transform.constant!r}" if transform.kind is TransformKind.CONSTANT else ""
+
+
+def _hours(task: Task) -> str:
+    return "; ".join(task.hours.text) if task.hours is not None else ""

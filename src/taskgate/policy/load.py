@@ -1,0 +1,253 @@
+"""Policy files to a Policy, or to everything that is wrong with them."""
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from taskgate.model.errors import BadConfig
+from taskgate.model.limits import MAX_POLICY_FILE_BYTES, MAX_POLICY_FILES
+from taskgate.model.resource import Resource
+from taskgate.policy.build import TaskBuilder, build_resource, build_role
+from taskgate.policy.check import check_roles, check_task
+from taskgate.policy.document import Document, parse_documents
+from taskgate.policy.models import ResourceModel, RoleModel, TaskBase
+from taskgate.policy.problems import PolicyErrors, problem, problems_of
+from taskgate.policy.rule_models import task_model
+from taskgate.policy.rules import Policy, Role, Task
+from taskgate.policy.vocabulary import DEFAULT_VOCABULARIES, RuleVocabulary, nearest
+
+# What the detectors of `masking` find; a test keeps the two lists equal.
+DETECTED_KINDS = frozenset(
+    {
+        "cloud_key",
+        "credit_card",
+        "email",
+        "iban",
+        "ipv4",
+        "ipv6",
+        "jwt",
+        "phone",
+        "private_key",
+        "us_ssn",
+    }
+)
+_KINDS = ("Resource", "Task", "Role")
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def load_files(
+    files: Mapping[str, str],
+    vocabularies: Mapping[str, RuleVocabulary] = DEFAULT_VOCABULARIES,
+    known_kinds: Iterable[str] = DETECTED_KINDS,
+) -> Policy:
+    """The policy in `files` (name to text). Protocols give their `vocabularies` by name.
+
+    Raises: PolicyErrors with every error found, each with `file:line` and what to write.
+    """
+    if len(files) > MAX_POLICY_FILES:
+        raise PolicyErrors([BadConfig(f"more than {MAX_POLICY_FILES} policy files")])
+    if not files:
+        raise PolicyErrors([BadConfig("no policy files", hint="write one that ends in .yaml")])
+    for name, text in files.items():
+        if not (name + text).isprintable() and any("\ud800" <= c <= "\udfff" for c in name + text):
+            raise PolicyErrors([BadConfig("not Unicode text", where=ascii(name))])
+    loader = _Loader(vocabularies, frozenset(known_kinds))
+    texts = {name: _normal(text) for name, text in files.items()}
+    for name in sorted(texts):
+        loader.read(name, texts[name])
+    loader.build()
+    if loader.errors:
+        raise PolicyErrors(sorted(loader.errors, key=_place))
+    return Policy(
+        version_of(files), dict(loader.resources), dict(loader.tasks), dict(loader.roles), texts
+    )
+
+
+def load_dir(
+    path: FilePath,
+    vocabularies: Mapping[str, RuleVocabulary] = DEFAULT_VOCABULARIES,
+    known_kinds: Iterable[str] = DETECTED_KINDS,
+) -> Policy:
+    """The policy in every `*.yaml` and `*.yml` below `path`, hidden ones left out.
+
+    Raises: PolicyErrors.
+    """
+    return load_files(read_dir(path), vocabularies, known_kinds)
+
+
+def read_dir(path: FilePath) -> dict[str, str]:
+    """The texts of a folder's policy files, by their path below it.
+
+    Raises: PolicyErrors where one cannot be read.
+    """
+    if not path.is_dir():
+        raise PolicyErrors([BadConfig(f"{path} is no folder", hint="name one with policy files")])
+    files: dict[str, str] = {}
+    errors: list[BadConfig] = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or not name.endswith((".yaml", ".yml")):
+                continue
+            file = FilePath(folder) / name
+            where = file.relative_to(path).as_posix()
+            try:
+                # One byte more than is taken, so that a huge file is refused and not read.
+                with file.open("rb") as stream:
+                    files[where] = stream.read(MAX_POLICY_FILE_BYTES + 1).decode()
+            except OSError as error:
+                errors.append(BadConfig(f"cannot be read: {error.strerror}", where=where))
+            except UnicodeDecodeError:
+                errors.append(BadConfig("not UTF-8 text, or too large", where=where))
+            if len(files) > MAX_POLICY_FILES:
+                raise PolicyErrors([BadConfig(f"more than {MAX_POLICY_FILES} policy files")])
+    if errors:
+        raise PolicyErrors(errors)
+    return files
+
+
+def version_of(files: Mapping[str, str]) -> str:
+    """The content hash of a set of files, hex: names and texts, line ends made one."""
+    digest = hashlib.sha256(b"taskgate policy 1\n")
+    for name in sorted(files):
+        for part in (name, _normal(files[name])):
+            raw = part.encode()
+            digest.update(len(raw).to_bytes(8, "big"))
+            digest.update(raw)
+    return digest.hexdigest()
+
+
+def _normal(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _place(error: BadConfig) -> tuple[str, int]:
+    file, _, line = error.where.rpartition(":")
+    return (file, int(line)) if line.isdigit() else (error.where, 0)
+
+
+@dataclass(slots=True)
+class _Loader:
+    """Documents as they come; tasks wait for the resources they name."""
+
+    vocabularies: Mapping[str, RuleVocabulary]
+    known_kinds: frozenset[str]
+    resources: dict[str, Resource] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
+    waiting: list[Document] = field(default_factory=list)
+    first: dict[tuple[str, str], str] = field(default_factory=dict)
+    errors: list[BadConfig] = field(default_factory=list)
+
+    def read(self, name: str, text: str) -> None:
+        """Takes in one file."""
+        try:
+            documents = parse_documents(text, name)
+        except BadConfig as error:
+            self.errors.append(error)
+            return
+        for document in documents:
+            self._read(document)
+
+    def _read(self, document: Document) -> None:
+        value = document.value
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if kind not in _KINDS:
+            hint = nearest(kind, _KINDS) if isinstance(kind, str) else "write kind: Task"
+            self._wrong(document, ("kind",), "kind must be Resource, Task or Role", hint)
+        elif kind == "Resource":
+            self._resource(document)
+        elif kind == "Role":
+            role = self._checked(RoleModel, document)
+            if role is not None and self._is_new(document, "role", role.name):
+                self.roles[role.name] = build_role(role, document)
+        else:
+            self.waiting.append(document)
+
+    def _resource(self, document: Document) -> None:
+        model = self._checked(ResourceModel, document)
+        if model is None or not self._is_new(document, "resource", model.name):
+            return
+        vocabulary = self.vocabularies.get(model.protocol)
+        if vocabulary is None:
+            hint = nearest(model.protocol, self.vocabularies)
+            self._wrong(document, ("protocol",), f"unknown protocol {model.protocol}", hint)
+            return
+        self.resources[model.name] = build_resource(model, vocabulary)
+
+    def build(self) -> None:
+        """Builds the tasks, now that every resource is known."""
+        for document in self.waiting:
+            vocabulary = self._vocabulary(document)
+            model = self._checked(task_model(vocabulary), document)
+            if model is None or not self._is_new(document, "task", model.name):
+                continue
+            self._check_resources(model, document)
+            builder = TaskBuilder(model, document, vocabulary, self.known_kinds)
+            task = builder.build()
+            self.errors.extend(builder.errors or check_task(task))
+            self.tasks[task.name] = task
+        self.errors.extend(check_roles(self.roles.values()))
+
+    def _vocabulary(self, document: Document) -> RuleVocabulary:
+        """That of the task's first known resource; any, where none is known: an error follows."""
+        value = document.value if isinstance(document.value, dict) else {}
+        named = value.get("resources", value.get("resource"))
+        for name in named if isinstance(named, list) else [named]:
+            resource = self.resources.get(name) if isinstance(name, str) else None
+            if resource is not None:
+                return self.vocabularies[resource.protocol]
+        return next(iter(self.vocabularies.values()))
+
+    def _check_resources(self, model: TaskBase, document: Document) -> None:
+        names = [model.resource] if model.resource else list(model.resources or ())
+        protocols = set()
+        for index, name in enumerate(names):
+            path = ("resource",) if model.resource else ("resources", index)
+            resource = self.resources.get(name)
+            if resource is None:
+                # A resource with an error of its own is known by name.
+                if ("resource", name) not in self.first:
+                    hint = nearest(name, self.resources) or "write a document of kind: Resource"
+                    self._wrong(document, path, f"unknown resource {name}", hint)
+                continue
+            protocols.add(resource.protocol)
+        if len(protocols) > 1:
+            listed = ", ".join(sorted(protocols))
+            self._wrong(
+                document,
+                ("resources",),
+                f"resources of several protocols ({listed}) in one task",
+                "write a task for each protocol",
+            )
+
+    def _checked(self, model: type[_M], document: Document) -> _M | None:
+        try:
+            return model.model_validate(document.value)
+        except ValidationError as error:
+            self.errors.extend(problems_of(error, document, model))
+            # Known by name all the same, so that no other document is blamed for its absence.
+            value = document.value if isinstance(document.value, dict) else {}
+            name = value.get("name")
+            if isinstance(name, str):
+                self.first.setdefault((str(value["kind"]).lower(), name), document.where())
+            return None
+
+    def _is_new(self, document: Document, sort: str, name: str) -> bool:
+        key = (sort, unicodedata.normalize("NFKC", name))
+        where = self.first.setdefault(key, document.where(("name",)))
+        if where == document.where(("name",)):
+            return True
+        self._wrong(document, ("name",), f"a {sort} {name} is at {where} already", "rename one")
+        return False
+
+    def _wrong(
+        self, document: Document, path: tuple[str | int, ...], message: str, hint: str
+    ) -> None:
+        self.errors.append(problem(document, path, message, hint))

@@ -1,0 +1,177 @@
+"""Tasks, rules and roles as the decision point reads them: compiled, frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from taskgate.model.decision import ApprovalDemand, Outcome, TaskLimits
+from taskgate.model.identity import IdentityKind
+from taskgate.model.masks import ColumnMask, MaskSet
+from taskgate.model.names import NamePattern, PartPattern
+from taskgate.model.resource import Resource
+from taskgate.policy.hours import Hours
+from taskgate.policy.patterns import ObjectPattern
+from taskgate.policy.vocabulary import ANY_VERB, RuleVocabulary
+
+
+class Effect(StrEnum):
+    PERMIT = "permit"
+    HOLD = "hold"
+    DENY = "deny"
+
+
+class Right(StrEnum):
+    """What a role may hold. Approving is no role's: each task says who approves."""
+
+    ADMINISTER = "administer"
+    AUTHOR = "author"
+    AUDIT = "audit"
+    REPLAY = "replay"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One verb and one pattern of a rule; `word` is the key as written (`write` for `insert`)."""
+
+    verb: str
+    pattern: ObjectPattern
+    word: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.word} {self.pattern.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One list item under permit, hold or deny.
+
+    `address` is unique in the policy (`sales-report/permit[0]`), `source` is `file:line`.
+    `demand` is filled for HOLD only. `trusted` says that the results of the functions named
+    need no masking.
+    """
+
+    address: str
+    source: str
+    effect: Effect
+    entries: tuple[Entry, ...]
+    reason: str = ""
+    demand: ApprovalDemand | None = None
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who: any member of `groups` or anyone in `subjects` (`issuer:subject`), if of one of
+    `kinds`. Empty `kinds` means every kind."""
+
+    groups: frozenset[str]
+    subjects: frozenset[str]
+    kinds: frozenset[IdentityKind] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Lasts:
+    """How long a grant lives, in seconds: unasked, and at most."""
+
+    default_s: float
+    at_most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StandingLimit:
+    """The most that one approval may agree to in advance: so many uses in so many seconds."""
+
+    uses: int
+    lasts_s: float
+
+
+Candidates = tuple[tuple[Rule, Entry], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleIndex:
+    """The entries of one effect by the action's verb, `any` included, in the file's order."""
+
+    by_verb: Mapping[str, Candidates]
+    any_verb: Candidates
+
+    def of(self, verb: str) -> Candidates:
+        """Entries that might match an action of `verb`, also one that no vocabulary has."""
+        return self.by_verb.get(verb, self.any_verb)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPattern:
+    """A column mask compiled, with its place. `demand` is who approves where a comparison with
+    the column is held; None otherwise."""
+
+    mask: ColumnMask
+    relation: NamePattern
+    column: PartPattern
+    source: str
+    demand: ApprovalDemand | None = None
+
+    def __str__(self) -> str:
+        return f"{self.mask.relation}.{self.mask.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. `mask_patterns` are the column masks of `masks`, in the same order. `standing`
+    None: no approvals in advance."""
+
+    name: str
+    description: str
+    source: str
+    resources: tuple[str, ...]
+    members: Members
+    lasts: Lasts
+    hours: Hours | None
+    rules: tuple[Rule, ...]
+    otherwise: Outcome
+    hold_for: ApprovalDemand | None
+    masks: MaskSet
+    mask_patterns: tuple[MaskPattern, ...]
+    limits: TaskLimits
+    record_rows: bool
+    standing: StandingLimit | None
+    vocabulary: RuleVocabulary
+    permits: RuleIndex = field(repr=False)
+    holds: RuleIndex = field(repr=False)
+    denies: RuleIndex = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Rights over the gate itself, for whom."""
+
+    name: str
+    description: str
+    source: str
+    members: Members
+    rights: frozenset[Right]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One applied set of files. `version` is the SHA-256 (hex) of their names and contents."""
+
+    version: str
+    resources: Mapping[str, Resource]
+    tasks: Mapping[str, Task]
+    roles: Mapping[str, Role]
+    files: Mapping[str, str]
+
+
+def index_rules(rules: tuple[Rule, ...], effect: Effect, vocabulary: RuleVocabulary) -> RuleIndex:
+    """The index of one effect. A deny or hold also counts for verbs that have its effect."""
+    pairs = [(rule, entry) for rule in rules if rule.effect is effect for entry in rule.entries]
+    by_verb: dict[str, Candidates] = {}
+    for verb in vocabulary.verbs:
+        counts = {ANY_VERB, verb}
+        if effect is not Effect.PERMIT:
+            counts.update(vocabulary.deny_verbs(verb))
+        by_verb[verb] = tuple(pair for pair in pairs if pair[1].verb in counts)
+    return RuleIndex(by_verb, tuple(pair for pair in pairs if pair[1].verb == ANY_VERB))

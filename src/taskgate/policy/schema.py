@@ -1,0 +1,25 @@
+"""JSON Schema of policy files, for editors, from the same models that check them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from taskgate.policy.models import ResourceModel, RoleModel
+from taskgate.policy.rule_models import task_model
+from taskgate.policy.vocabulary import POSTGRES, RuleVocabulary
+
+
+def schema(vocabulary: RuleVocabulary = POSTGRES) -> Mapping[str, Any]:
+    """JSON Schema (draft 2020-12) of one document of a policy file."""
+    models: tuple[type[BaseModel], ...] = (ResourceModel, task_model(vocabulary), RoleModel)
+    refs, definitions = models_json_schema(
+        [(model, "validation") for model in models], by_alias=True
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "taskgate policy",
+        "oneOf": [refs[(model, "validation")] for model in models],
+        "$defs": definitions["$defs"],
+    }

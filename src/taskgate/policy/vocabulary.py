@@ -1,0 +1,187 @@
+"""The verbs that rules may use, for each protocol.
+
+A protocol's `spec.py` may bring its own `RuleVocabulary`; this module has the type and the one for
+PostgreSQL, so that the policy can be read and checked without importing any protocol.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+ANY_VERB = "any"
+
+
+class NameShape(StrEnum):
+    """What the objects of a verb look like."""
+
+    QUALIFIED = "qualified"  # schema.name, always two parts
+    SINGLE = "single"  # one name: a setting, a channel, a role
+    FLEXIBLE = "flexible"  # either; a name of one part is written with its kind (`schema:sales`)
+
+
+@dataclass(frozen=True, slots=True)
+class VerbSpec:
+    """One verb. `also` names verbs whose deny and hold rules count for this one too, because it
+    has their effect (TRUNCATE removes rows as DELETE does). `folded` objects are lower case
+    whatever the writer typed (settings). `ungated` verbs need no permit. `stores`: what a request
+    reads may be kept by this verb where it can be read again."""
+
+    name: str
+    about: str
+    shape: NameShape = NameShape.QUALIFIED
+    columns: bool = False
+    also: tuple[str, ...] = ()
+    folded: bool = False
+    ungated: bool = False
+    stores: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVocabulary:
+    """What one protocol's rules are made of.
+
+    `groups` are short names for several verbs. `system_schemas` are reached only by patterns that
+    name them (or by `any: ["*"]`). `revealing` relations show the values of other relations'
+    columns: a task with column masks reads them only where a rule names them outright.
+    `max_name_bytes` is the longest part of a name (UTF-8).
+    """
+
+    protocol: str
+    default_port: int
+    verbs: Mapping[str, VerbSpec]
+    groups: Mapping[str, tuple[str, ...]]
+    group_about: Mapping[str, str]
+    default_schema: str
+    system_schemas: frozenset[str]
+    revealing: frozenset[tuple[str, str]]
+    max_name_bytes: int
+
+    def spec(self, verb: str) -> VerbSpec | None:
+        return self.verbs.get(verb)
+
+    def expand(self, word: str) -> tuple[str, ...]:
+        """The verbs behind a key of a rule; `any` stays itself."""
+        return self.groups.get(word, (word,))
+
+    def deny_verbs(self, verb: str) -> tuple[str, ...]:
+        """The verbs whose deny and hold rules count for an action of `verb`."""
+        spec = self.verbs.get(verb)
+        return (verb, *spec.also) if spec is not None else (verb,)
+
+    def words(self) -> tuple[str, ...]:
+        """Every key a rule may use for verbs."""
+        return (*self.verbs, *self.groups, ANY_VERB)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a mistyped word: `did you mean x?`, or the words there are."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"known here: {', '.join(words)}" if words else ""
+
+
+_Q, _S, _F = NameShape.QUALIFIED, NameShape.SINGLE, NameShape.FLEXIBLE
+
+_POSTGRES_VERBS = (
+    VerbSpec("select", "read rows (SELECT, TABLE, COPY ... TO STDOUT)", _Q, columns=True),
+    VerbSpec("insert", "add rows", _Q, columns=True, stores=True),
+    VerbSpec("update", "change rows", _Q, columns=True, stores=True),
+    VerbSpec("delete", "remove rows", _Q),
+    VerbSpec(
+        "truncate", "empty a table; a deny or hold of delete counts too", _Q, also=("delete",)
+    ),
+    VerbSpec(
+        "copy_from",
+        "COPY ... FROM STDIN; a deny or hold of insert counts too",
+        _Q,
+        columns=True,
+        also=("insert",),
+    ),
+    VerbSpec(
+        "copy_from_file", "COPY ... FROM a file of the server", _Q, columns=True, also=("insert",)
+    ),
+    VerbSpec(
+        "copy_from_program",
+        "COPY ... FROM a program on the server",
+        _Q,
+        columns=True,
+        also=("insert",),
+    ),
+    VerbSpec(
+        "copy_to_file",
+        "COPY ... TO a file of the server",
+        _Q,
+        columns=True,
+        also=("select",),
+        stores=True,
+    ),
+    VerbSpec(
+        "copy_to_program",
+        "COPY ... TO a program on the server",
+        _Q,
+        columns=True,
+        also=("select",),
+        stores=True,
+    ),
+    VerbSpec("lock", "LOCK TABLE, and rows locked by SELECT ... FOR UPDATE", _Q),
+    VerbSpec(
+        "call",
+        "call a function or procedure; the safe built-in functions need no rule",
+        _Q,
+    ),
+    VerbSpec("do", "run an anonymous code block, by language", _S),
+    VerbSpec("set", "SET or RESET a setting; the safe settings need no rule", _S, folded=True),
+    VerbSpec("show", "SHOW a setting; the safe settings need no rule", _S, folded=True),
+    VerbSpec("set_role", "SET ROLE, SET SESSION AUTHORIZATION", _S),
+    VerbSpec("listen", "LISTEN on a channel", _S),
+    VerbSpec("unlisten", "UNLISTEN a channel", _S),
+    VerbSpec("notify", "NOTIFY a channel", _S),
+    VerbSpec("create", "create an object", _F, stores=True),
+    VerbSpec("alter", "alter or rename an object", _F, stores=True),
+    VerbSpec("drop", "drop an object", _F),
+    VerbSpec("comment", "COMMENT ON an object", _F),
+    VerbSpec("grant", "GRANT, REVOKE and default privileges", _F),
+    VerbSpec("security_label", "SECURITY LABEL", _F),
+    VerbSpec("refresh", "REFRESH MATERIALIZED VIEW", _Q, stores=True),
+    VerbSpec("vacuum", "VACUUM", _F),
+    VerbSpec("analyze", "ANALYZE", _F),
+    VerbSpec("reindex", "REINDEX", _F),
+    VerbSpec("cluster", "CLUSTER", _F),
+    VerbSpec("transaction", "BEGIN, COMMIT, SAVEPOINT and so on", _S, ungated=True),
+)
+
+POSTGRES = RuleVocabulary(
+    protocol="postgres",
+    default_port=5432,
+    verbs={verb.name: verb for verb in _POSTGRES_VERBS},
+    groups={
+        "read": ("select",),
+        "write": ("insert", "update", "delete", "truncate", "copy_from"),
+        "define": ("create", "alter", "drop", "comment", "grant", "security_label"),
+    },
+    group_about={
+        "read": "select",
+        "write": "insert, update, delete, truncate and copy_from",
+        "define": "create, alter, drop, comment, grant and security_label",
+    },
+    default_schema="public",
+    system_schemas=frozenset({"pg_catalog", "information_schema", "pg_toast"}),
+    revealing=frozenset(
+        ("pg_catalog", name)
+        for name in (
+            "pg_statistic",
+            "pg_statistic_ext_data",
+            "pg_stats",
+            "pg_stats_ext",
+            "pg_stats_ext_exprs",
+            "pg_largeobject",
+            "pg_stat_activity",
+        )
+    ),
+    max_name_bytes=63,
+)
+
+DEFAULT_VOCABULARIES: Mapping[str, RuleVocabulary] = {"postgres": POSTGRES}

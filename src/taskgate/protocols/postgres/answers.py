@@ -1,0 +1,565 @@
+"""What the resource answers: matched to what was asked, masked, counted, passed on.
+
+Rows that no plan touches go through as whole runs of frames, unparsed. Whatever is not a known
+reply to the head of the pipeline ends the session: its state is lost.
+
+Source: PostgreSQL documentation, "Message Flow".
+"""
+
+from collections.abc import Callable
+
+from taskgate.model.errors import OverLimit, ProtocolViolation, TaskgateError
+from taskgate.model.limits import MAX_MASKED_ROW_BYTES, MAX_RECORDED_ROWS, MAX_ROW_BYTES
+from taskgate.protocols.postgres import messages, tags
+from taskgate.protocols.postgres.conversation import (
+    FAILED,
+    IDLE,
+    IN_TRANSACTION,
+    CancelUpstream,
+    Conversation,
+)
+from taskgate.protocols.postgres.effects import apply_effects
+from taskgate.protocols.postgres.errors import encode_error
+from taskgate.protocols.postgres.frames import COPIED_ROWS, ROWS, BackendFramer
+from taskgate.protocols.postgres.masked_output import (
+    REFUSED_ROWS,
+    plan_copy,
+    plan_rows,
+    scrubbed,
+    scrubbed_payload,
+)
+from taskgate.protocols.postgres.pipeline import Expected, Run, Step
+from taskgate.protocols.postgres.requests import Requests
+from taskgate.sql.facts import StatementFacts
+
+# Settings that decide how the gate's reading of SQL and the resource's agree.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
+
+
+class Answers:
+    """The resource's half of the exchange."""
+
+    def __init__(
+        self,
+        shared: Conversation,
+        requests: Requests,
+        mask_key: bytes,
+        tag: Callable[[str], str],
+        *,
+        record_rows: bool,
+    ) -> None:
+        self._c = shared
+        self._requests = requests
+        self._mask_key = mask_key
+        self._tag = tag
+        self._record_rows = record_rows
+        self._framer = BackendFramer()
+        self._now = 0.0
+        self._rolled_back = False
+        self._look_up_error = ""
+        self._copying_out = False
+        self._untagged: str | None = None
+        self._handlers: dict[int, Callable[[bytes], None]] = {
+            tags.DATA_ROW: self._row,
+            tags.COPY_DATA: self._row,
+            tags.COMMAND_COMPLETE: self._command_complete,
+            tags.EMPTY_QUERY_RESPONSE: self._empty_query,
+            tags.PORTAL_SUSPENDED: self._portal_suspended,
+            tags.ROW_DESCRIPTION: self._row_description,
+            tags.NO_DATA: self._no_data,
+            tags.PARAMETER_DESCRIPTION: self._parameter_description,
+            tags.PARSE_COMPLETE: self._parse_complete,
+            tags.BIND_COMPLETE: self._bind_complete,
+            tags.CLOSE_COMPLETE: self._close_complete,
+            tags.READY_FOR_QUERY: self._ready,
+            tags.ERROR_RESPONSE: self._error,
+            tags.NOTICE_RESPONSE: self._notice,
+            tags.NOTIFICATION_RESPONSE: self._notification,
+            tags.PARAMETER_STATUS: self._parameter_status,
+            tags.COPY_IN_RESPONSE: self._copy_in,
+            tags.COPY_OUT_RESPONSE: self._copy_out,
+            tags.COPY_DONE: self._copy_done,
+        }
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether a long row is partly passed on; nothing else may be said to the client."""
+        return self._framer.mid_frame
+
+    @property
+    def running(self) -> Run | None:
+        """The admitted request that the resource is working on."""
+        for expected in self._c.pipeline:
+            if expected.run is not None:
+                return expected.run
+        return None
+
+    def data(self, data: bytes, now: float) -> None:
+        """Takes bytes of the resource.
+
+        Raises:
+            TaskgateError: the stream is lost; the session must end.
+        """
+        self._now = now
+        self._framer.feed(data)
+        while not self._requests.ended:
+            if self._run_of_rows():
+                continue
+            frame = self._framer.take()
+            if frame is None:
+                return
+            handler = self._handlers.get(frame[0])
+            if handler is None:
+                raise ProtocolViolation(
+                    f"the resource sent a message of type {chr(frame[0])!r} where none belongs"
+                )
+            handler(frame)
+
+    def interrupt(self, run: Run, error: TaskgateError) -> None:
+        """Stops passing on a running request's answer, and the request itself."""
+        if run.over is None:
+            run.over = error
+            self._c.out.commands.append(CancelUpstream())
+            self._c.gate.note("limit.reached", {"request": run.number, "reason": error.message})
+
+    def lost(self, why: str) -> None:
+        """The connection to the resource is gone: closes the record of all that was running."""
+        while self._c.pipeline:
+            expected = self._c.pipeline.done()
+            if expected.run is not None:
+                expected.run.sqlstate = expected.run.sqlstate or "08006"
+                self._finish(expected.run, why=why)
+
+    # Rows.
+
+    def _run_of_rows(self) -> bool:
+        """Passes on as many rows as have arrived; whether there were any."""
+        framer = self._framer
+        if framer.mid_frame:
+            piece = framer.take_run(ROWS)
+            if piece:
+                self._c.out.to_client.append(piece)
+                self._count(self._head_run(), 0, len(piece))
+            return bool(piece)
+        head = self._c.pipeline.head
+        run = head.run if head is not None else None
+        if run is None or run.over is not None:
+            return False
+        passing = COPIED_ROWS if self._copying_out else ROWS
+        if not run.planned:
+            self._plan_execute(run)
+        most = run.judged.decision.limits.rows
+        left = -1 if most is None else most - run.rows
+        untouched = run.output is None and not self._record_rows
+        framer.max_row_bytes = MAX_ROW_BYTES if untouched else MAX_MASKED_ROW_BYTES
+        piece = framer.take_run(passing, left, untouched)
+        if not piece:
+            return False
+        rows = framer.run_rows
+        if run.output is not None:
+            piece = run.output.rewrite(piece)
+        if self._record_rows and not self._copying_out:
+            self._sample(run, piece)
+        self._c.out.to_client.append(piece)
+        self._count(run, rows, len(piece))
+        return True
+
+    def _count(self, run: Run, rows: int, size: int) -> None:
+        run.rows += rows
+        run.bytes += size
+        most = run.judged.decision.limits.max_bytes
+        if most is not None and run.bytes > most:
+            self.interrupt(
+                run,
+                OverLimit(
+                    f"the answer is larger than this task's limit of {most} bytes",
+                    hint="ask for less, or for a task with a higher limits.bytes",
+                ),
+            )
+
+    def _row(self, frame: bytes) -> None:
+        """A row that did not go through in a run: the gate's own, one too many, or misplaced."""
+        head = self._c.pipeline.head
+        if head is not None and head.internal and head.answer is not None:
+            head.answer(messages.parse_data_row(frame)[0] or b"", "")
+            return
+        run = self._head_run()
+        most = run.judged.decision.limits.rows
+        if run.over is None and most is not None and run.rows >= most:
+            self.interrupt(
+                run,
+                OverLimit(
+                    f"the answer has more rows than this task's limit of {most}",
+                    hint="narrow the query (LIMIT, WHERE), or ask for a task with a higher "
+                    "limits.rows",
+                ),
+            )
+        if run.over is None:
+            raise ProtocolViolation("the resource sent a row where none belongs")
+
+    def _head_run(self) -> Run:
+        head = self._c.pipeline.head
+        if head is None or head.run is None:
+            raise ProtocolViolation("the resource sent data that nothing asked for")
+        return head.run
+
+    def _sample(self, run: Run, frames: bytes) -> None:
+        pos = 0
+        while pos < len(frames) and len(run.sample) < MAX_RECORDED_ROWS:
+            end = pos + 1 + int.from_bytes(frames[pos + 1 : pos + 5], "big")
+            values = messages.parse_data_row(frames[pos:end])
+            run.sample.append([None if v is None else v.decode("utf-8", "replace") for v in values])
+            pos = end
+
+    # What a result looks like.
+
+    def _plan_execute(self, run: Run) -> None:
+        """Settles the masks of a portal's rows, before the first of them."""
+        run.planned = True
+        portal = run.portal
+        if not run.judged.decision.masks:
+            return
+        prepared = portal.prepared if portal is not None else None
+        if portal is None or prepared is None or prepared.fields is None:
+            # A simple query's rows are described first; rows without a description are refused.
+            run.output = REFUSED_ROWS
+            return
+        facts = run.judged.analysis.statements
+        run.output = plan_rows(
+            run.judged, facts[-1], prepared.fields, portal.formats, self._mask_key
+        )
+
+    def _row_description(self, frame: bytes) -> None:
+        head = self._c.pipeline.head
+        if head is None:
+            raise ProtocolViolation("the resource described rows that nothing asked for")
+        if head.step in (Step.DESCRIBE_STATEMENT, Step.DESCRIBE_PORTAL):
+            if head.prepared is not None:
+                head.prepared.fields = messages.parse_row_description(frame)
+            self._c.pipeline.done()
+            self._pass(head, frame)
+            return
+        if head.step is not Step.QUERY:
+            raise ProtocolViolation("the resource described rows where it should not")
+        run = head.run
+        if run is None:
+            return
+        run.planned = True
+        if run.judged.decision.masks:
+            fields = messages.parse_row_description(frame)
+            run.output = plan_rows(
+                run.judged, self._facts(run), fields, _formats(fields), self._mask_key
+            )
+        self._tell(run, frame)
+
+    def _facts(self, run: Run) -> StatementFacts:
+        statements = run.judged.analysis.statements
+        if run.statement >= len(statements):
+            raise ProtocolViolation("the resource answered more statements than were sent")
+        return statements[run.statement]
+
+    def _no_data(self, frame: bytes) -> None:
+        head = self._take(Step.DESCRIBE_STATEMENT, Step.DESCRIBE_PORTAL)
+        if head.prepared is not None:
+            head.prepared.fields = ()
+        self._pass(head, frame)
+
+    def _parameter_description(self, frame: bytes) -> None:
+        head = self._c.pipeline.head
+        if head is None or head.step is not Step.DESCRIBE_STATEMENT:
+            raise ProtocolViolation("the resource described parameters that nothing asked for")
+        self._pass(head, frame)
+
+    # COPY.
+
+    def _copy_in(self, frame: bytes) -> None:
+        run = self._head_run()
+        if self._c.pipeline.head is not None and self._c.pipeline.head.step is Step.EXECUTE:
+            self._c.pipeline.drop_syncs()
+        self._c.out.to_client.append(frame)
+        run.planned = True
+
+    def _copy_out(self, frame: bytes) -> None:
+        run = self._head_run()
+        response = messages.parse_copy_response(frame)
+        facts = self._facts(run)
+        run.planned = True
+        run.output = plan_copy(run.judged, facts, response, self._mask_key)
+        self._copying_out = True
+        self._tell(run, frame)
+
+    def _copy_done(self, frame: bytes) -> None:
+        run = self._head_run()
+        self._copying_out = False
+        if run.output is not None and run.over is None:
+            rest = run.output.finish()
+            if rest:
+                self._c.out.to_client.append(rest)
+        self._tell(run, frame)
+
+    # Ends of steps.
+
+    def _take(self, *steps: Step) -> Expected:
+        head = self._c.pipeline.head
+        if head is None or head.step not in steps:
+            raise ProtocolViolation("the resource's answer does not fit what was asked")
+        return self._c.pipeline.done()
+
+    def _pass(self, expected: Expected, frame: bytes) -> None:
+        if not expected.internal:
+            self._c.out.to_client.append(frame)
+
+    def _tell(self, run: Run, frame: bytes) -> None:
+        if run.over is None:
+            self._c.out.to_client.append(frame)
+
+    def _parse_complete(self, frame: bytes) -> None:
+        self._pass(self._take(Step.PARSE), frame)
+
+    def _bind_complete(self, frame: bytes) -> None:
+        self._pass(self._take(Step.BIND), frame)
+
+    def _close_complete(self, frame: bytes) -> None:
+        self._pass(self._take(Step.CLOSE), frame)
+
+    def _command_complete(self, frame: bytes) -> None:
+        head = self._c.pipeline.head
+        if head is None or head.step not in (Step.QUERY, Step.EXECUTE):
+            raise ProtocolViolation("the resource completed a command that nothing asked for")
+        self._copying_out = False
+        run = head.run
+        if run is None:
+            if head.step is Step.EXECUTE:
+                self._c.pipeline.done()
+                if head.answer is not None:
+                    head.answer(None, "")
+            return
+        done = messages.parse_command_complete(frame)
+        run.tags.append(done.tag)
+        run.total_rows += run.rows if run.rows else (done.rows or 0)
+        self._rolled_back = done.tag == "ROLLBACK"
+        apply_effects(self._c, self._facts(run), run)
+        _settle_masks(run)
+        run.statement += 1
+        run.rows = 0
+        if head.step is Step.QUERY:
+            run.planned = False
+            if run.over is None:
+                self._c.out.to_client.append(frame)
+            else:
+                self._tell_over(run)
+            return
+        self._c.pipeline.done()
+        self._finish(run)
+        if run.over is None:
+            self._c.out.to_client.append(frame)
+            return
+        self._tell_over(run)
+        following = self._c.pipeline.head
+        if following is not None and following.step is not Step.SYNC:
+            self._requests.end(run.over)
+        elif following is None:
+            self._requests.skipping = True
+
+    def _tell_over(self, run: Run) -> None:
+        """The answer ended before the cancel request reached it: the client gets the error all
+        the same, and its transaction is failed with the next ReadyForQuery."""
+        if run.over is not None and not run.over_told:
+            run.over_told = True
+            self._c.out.to_client.append(encode_error(run.over))
+
+    def _empty_query(self, frame: bytes) -> None:
+        head = self._c.pipeline.head
+        run = self._head_run()
+        self._c.out.to_client.append(frame)
+        if head is not None and head.step is Step.EXECUTE:
+            self._c.pipeline.done()
+            self._finish(run)
+
+    def _portal_suspended(self, frame: bytes) -> None:
+        head = self._take(Step.EXECUTE)
+        if head.run is not None:
+            run = head.run
+            run.total_rows = run.rows
+            self._finish(run, suspended=True)
+            if run.over is not None:
+                self._tell_over(run)
+                self._requests.end(run.over)
+                return
+        self._pass(head, frame)
+
+    def _ready(self, frame: bytes) -> None:
+        status = messages.parse_ready_for_query(frame)
+        head = self._take(Step.QUERY, Step.SYNC)
+        c = self._c
+        before, c.status = c.status, status
+        run = head.run
+        if status == IDLE:
+            c.names.transaction_ended(
+                rolled_back=self._rolled_back, cycles_done=c.pipeline.cycles_done
+            )
+            c.names.tainted = any(e.run is not None and e.run.judged.tainted for e in c.pipeline)
+            c.resolution.transaction_ended()
+        elif before == IDLE:
+            self._rolled_back = False
+        if run is not None:
+            self._finish(run)
+        if head.answer is not None:
+            error, self._look_up_error = self._look_up_error, ""
+            head.answer(None, error)
+        elif run is not None and run.over_told and status == IN_TRANSACTION:
+            self._fail_transaction()
+        else:
+            c.out.to_client.append(frame)
+        self._tag_again()
+        self._requests.pump(self._now)
+
+    def _tag_again(self) -> None:
+        """The client named its application anew: the resource's log goes on showing who it is."""
+        c = self._c
+        if self._untagged is None or c.pipeline or c.status == FAILED:
+            return
+        text = self._tag(self._untagged).replace("'", "''")
+        self._untagged = None
+        c.pipeline.push(Expected(Step.QUERY, internal=True, answer=_nothing_to_answer))
+        c.out.to_upstream.append(messages.encode_query(f"SET application_name TO '{text}'"))
+
+    def _fail_transaction(self) -> None:
+        """The client was told of an error that the resource does not know of: make it so. The
+        ReadyForQuery that follows goes to the client."""
+        self._c.pipeline.push(Expected(Step.QUERY, internal=True))
+        self._c.out.to_upstream.append(messages.encode_query("taskgate stopped this transaction"))
+
+    # Errors and what comes unasked.
+
+    def _error(self, frame: bytes) -> None:
+        c = self._c
+        self._copying_out = False
+        head = c.pipeline.head
+        report = messages.parse_report(frame)
+        if head is None:
+            c.out.to_client.append(self._scrubbed(tags.ERROR_RESPONSE, report, None))
+            return
+        if head.step is Step.QUERY:
+            self._query_failed(head, report)
+            return
+        if head.step is Step.SYNC:
+            # A deferred constraint, found as the implicit transaction commits.
+            self._rolled_back = True
+            c.out.to_client.append(self._scrubbed(tags.ERROR_RESPONSE, report, None))
+            return
+        self._rolled_back = True
+        failed = c.pipeline.fail()
+        self._requests.pipeline_failed(self._now)
+        first = failed[0]
+        for expected in failed:
+            if expected.run is not None:
+                expected.run.sqlstate = report.get("C") if expected is first else "skipped"
+                self._finish(expected.run)
+        if not first.internal:
+            c.out.to_client.append(self._told(first.run, report))
+        elif first.instead:
+            c.out.to_client.append(first.instead)
+        else:
+            # A question of the gate's own failed; it stands in for the client's step.
+            c.out.to_client.append(self._scrubbed(tags.ERROR_RESPONSE, report, None))
+
+    def _query_failed(self, head: Expected, report: messages.ServerReport) -> None:
+        self._rolled_back = True
+        run = head.run
+        if run is not None:
+            run.sqlstate = report.get("C")
+            if not run.over_told:
+                self._c.out.to_client.append(self._told(run, report))
+                run.over_told = run.over is not None
+        elif head.answer is not None:
+            self._look_up_error = report.get("M") or "unknown error"
+        elif head.instead:
+            self._c.out.to_client.append(head.instead)
+
+    def _told(self, run: Run | None, report: messages.ServerReport) -> bytes:
+        if run is not None and run.over is not None:
+            return encode_error(run.over)
+        return self._scrubbed(tags.ERROR_RESPONSE, report, run)
+
+    def _scrubbed(self, tag: int, report: messages.ServerReport, run: Run | None) -> bytes:
+        tainted = self._c.names.tainted or (run is not None and run.judged.tainted)
+        return messages.encode_report(
+            tag, scrubbed(report.fields, self._c.gate.masks(), tainted=tainted)
+        )
+
+    def _notice(self, frame: bytes) -> None:
+        head = self._c.pipeline.head
+        if head is not None and head.internal:
+            return
+        run = head.run if head is not None else None
+        report = messages.parse_report(frame)
+        self._c.out.to_client.append(self._scrubbed(tags.NOTICE_RESPONSE, report, run))
+
+    def _notification(self, frame: bytes) -> None:
+        message = messages.parse_notification(frame)
+        payload = scrubbed_payload(message.payload, self._c.gate.masks())
+        if payload != message.payload:
+            frame = messages.encode_notification(
+                messages.Notification(message.process_id, message.channel, payload)
+            )
+        self._c.out.to_client.append(frame)
+
+    def _parameter_status(self, frame: bytes) -> None:
+        name, value = messages.parse_parameter_status(frame)
+        if name == "client_encoding" and value not in _ENCODINGS:
+            raise ProtocolViolation(f"client_encoding became {value}, which the gate cannot read")
+        if name == "standard_conforming_strings" and value != "on":
+            raise ProtocolViolation(
+                "standard_conforming_strings was turned off, so strings no longer read as judged"
+            )
+        if name == "search_path":
+            self._c.resolution.dirty = True
+        if name == "application_name":
+            head = self._c.pipeline.head
+            if head is not None and head.internal:
+                return
+            self._untagged = value
+        self._c.out.to_client.append(frame)
+
+    # The record.
+
+    def _finish(self, run: Run, *, suspended: bool = False, why: str = "") -> None:
+        if run.sample:
+            self._c.gate.note("rows", {"request": run.number, "rows": run.sample})
+        facts: dict[str, object] = {
+            "tags": run.tags,
+            "rows": run.total_rows,
+            "bytes": run.bytes,
+            "duration_s": round(self._now - run.started_at, 6),
+        }
+        if run.sqlstate:
+            facts["sqlstate"] = run.sqlstate
+        if run.over is not None:
+            facts["stopped"] = run.over.message
+        if suspended:
+            facts["suspended"] = True
+        if why:
+            facts["why"] = why
+        _settle_masks(run)
+        if run.masked:
+            facts["masked"] = dict(run.masked)
+        if run.kinds:
+            facts["kinds"] = dict(run.kinds)
+        self._c.gate.finished(run.number, facts)
+
+
+def _nothing_to_answer(value: bytes | None, error: str) -> None:
+    """The outcome changes nothing."""
+
+
+def _settle_masks(run: Run) -> None:
+    """Adds up what one statement's output masked; the next one has a plan of its own."""
+    if run.output is not None:
+        run.masked.update(run.output.counts.rules)
+        run.kinds.update(run.output.counts.kinds)
+        run.output = None
+
+
+def _formats(fields: tuple[messages.Field, ...]) -> tuple[int, ...]:
+    return tuple(field.format for field in fields)

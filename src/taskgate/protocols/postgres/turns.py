@@ -1,0 +1,302 @@
+"""The client's messages in turn: one is handled to its end before the next.
+
+A handler that must wait (for names to be looked up, for the pipeline to drain, for an approval)
+is a generator that yields what it waits for; while it waits, later messages stay queued, so
+nothing overtakes. A handler that raises has its message refused, in PostgreSQL's own form and
+with the transaction left as PostgreSQL would leave it.
+
+Source: PostgreSQL documentation, "Message Flow".
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from taskgate.model.errors import (
+    NotRecorded,
+    OverLimit,
+    ProtocolViolation,
+    TaskgateError,
+    UpstreamFault,
+)
+from taskgate.model.limits import MAX_PENDING_BYTES, MAX_PENDING_FRAMES
+from taskgate.protocols.postgres import messages, tags
+from taskgate.protocols.postgres.conversation import (
+    FAILED,
+    IN_TRANSACTION,
+    Conversation,
+    DropHold,
+    End,
+)
+from taskgate.protocols.postgres.errors import Sqlstate, encode_error
+from taskgate.protocols.postgres.judging import LookUp
+from taskgate.protocols.postgres.pipeline import Expected, Step
+from taskgate.sql.catalog import Catalog, catalog_query
+
+# What is sent to leave the resource's transaction as a failed statement of the client's would:
+# no grammar takes it, so it cannot do anything else than fail.
+_FAILING_TEXT = "taskgate refused this request"
+_INTERNAL_NAME = "taskgate internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A handler waits until the resource owes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A handler waits for an approval."""
+
+    number: int
+
+
+Wait = LookUp | Drained | Held
+Work = Generator[Wait, Any, None]
+Handler = Callable[[bytes], Work | None]
+
+
+class Turns:
+    """The queue of the client's messages, and the one being handled.
+
+    `skipping`: an error was answered in the extended protocol; all is dropped up to Sync, as
+    PostgreSQL does. `now` is the time of the event being worked on, seconds since the epoch.
+    """
+
+    def __init__(self, shared: Conversation) -> None:
+        self._c = shared
+        self._pending: deque[bytes] = deque()
+        self._pending_bytes = 0
+        self._work: Work | None = None
+        self._waiting: Wait | None = None
+        self._simple = False
+        self._now = 0.0
+        self.skipping = False
+        self.ended = False
+        self._handlers: dict[int, Handler] = {}
+
+    # What comes in.
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the client that wait for an earlier message's verdict."""
+        return self._pending_bytes
+
+    @property
+    def holding(self) -> int:
+        """The number of the request that is being held, 0 for none."""
+        return self._waiting.number if isinstance(self._waiting, Held) else 0
+
+    def frame(self, frame: bytes, now: float) -> None:
+        """Takes one whole message of the client."""
+        if self.ended:
+            return
+        if frame[0] == tags.TERMINATE:
+            self._terminated()
+            return
+        if self._work is None and not self._pending:
+            self._now = now
+            self._handle(frame)
+            return
+        if (
+            len(self._pending) >= MAX_PENDING_FRAMES
+            or self._pending_bytes + len(frame) > MAX_PENDING_BYTES
+        ):
+            self.end(OverLimit("too many requests wait behind one that is not decided"))
+            return
+        self._pending.append(frame)
+        self._pending_bytes += len(frame)
+
+    def pump(self, now: float) -> None:
+        """Goes on with what waits, as far as it can."""
+        self._now = now
+        if isinstance(self._waiting, Drained) and not self._c.pipeline:
+            self._resume(None)
+        while self._pending and self._work is None and not self.ended:
+            frame = self._pending.popleft()
+            self._pending_bytes -= len(frame)
+            self._handle(frame)
+
+    def _looked_up(self, text: str | None, error: TaskgateError | None) -> None:
+        """The resource answered a look-up of names (`text`), or failed at it."""
+        if not isinstance(self._waiting, LookUp):
+            return
+        if text is None:
+            self._throw(error or UpstreamFault("the names in the statement could not be looked up"))
+            return
+        try:
+            catalog = self._c.resolution.answered(text, self._now)
+        except TaskgateError as problem:
+            self._throw(problem)
+            return
+        self._resume(catalog)
+
+    def hold_ended(self, number: int, error: TaskgateError | None, now: float) -> None:
+        """The hold of request `number` came out: approved (no `error`) or not."""
+        self._now = now
+        if self.holding != number:
+            return
+        if error is None:
+            self._resume(None)
+        else:
+            self._throw(error)
+        self.pump(now)
+
+    def pipeline_failed(self, now: float) -> None:
+        """The resource reported an error in the extended protocol: what was being handled, and
+        all that follows up to Sync, is void, as it is for PostgreSQL."""
+        self._now = now
+        if any(e.step is Step.SYNC for e in self._c.pipeline):
+            return
+        self._abandon("an earlier step of the same pipeline failed")
+        self.skipping = True
+
+    def end(self, error: TaskgateError | None, why: str = "") -> None:
+        """Ends the session from this side."""
+        if self.ended:
+            return
+        self._abandon(why or (error.message if error else "the session ended"))
+        self.ended = True
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._c.out.commands.append(End(error, why or (error.message if error else "")))
+
+    def _terminated(self) -> None:
+        self.end(None, "the client closed the session")
+
+    def _abandon(self, why: str) -> None:
+        if isinstance(self._waiting, Held):
+            self._c.out.commands.append(DropHold(self._waiting.number, why))
+        if self._work is not None:
+            self._work.close()
+        self._work = None
+        self._waiting = None
+
+    # Running a handler.
+
+    def _handle(self, frame: bytes) -> None:
+        tag = frame[0]
+        if self.skipping and tag != tags.SYNC:
+            return
+        handler = self._handlers.get(tag)
+        if handler is None:
+            self.end(ProtocolViolation(f"a message of type {chr(tag)!r} does not belong here"))
+            return
+        self._simple = tag in (tags.QUERY, tags.FUNCTION_CALL)
+        try:
+            work = handler(frame)
+        except TaskgateError as error:
+            self._failed(error)
+            return
+        if work is not None:
+            self._work = work
+            self._step(lambda: work.send(None))
+
+    def _resume(self, value: Catalog | None) -> None:
+        work = self._work
+        if work is not None:
+            self._step(lambda: work.send(value))
+
+    def _throw(self, error: TaskgateError) -> None:
+        work = self._work
+        if work is not None:
+            self._step(lambda: work.throw(error))
+
+    def _step(self, go: Callable[[], Wait]) -> None:
+        self._waiting = None
+        try:
+            self._waiting = go()
+        except StopIteration:
+            self._work = None
+            return
+        except TaskgateError as error:
+            self._work = None
+            self._failed(error)
+            return
+        self._begin(self._waiting)
+
+    def _begin(self, wait: Wait) -> None:
+        if isinstance(wait, LookUp):
+            self._look_up(wait)
+            return
+        if self._c.pipeline.open and self._c.pipeline:
+            # What was sent before must be answered, or the wait could be for ever.
+            self._c.out.to_upstream.append(messages.FLUSH)
+        if isinstance(wait, Drained) and not self._c.pipeline:
+            self._resume(None)
+
+    def _failed(self, error: TaskgateError) -> None:
+        if isinstance(error, NotRecorded | ProtocolViolation):
+            self.end(error)
+        else:
+            self._refuse(error)
+
+    def _refuse(self, error: TaskgateError) -> None:
+        """Answers a message with an error, and leaves the transaction as PostgreSQL would."""
+        c = self._c
+        answer = encode_error(error)
+        undisturbed = not c.pipeline and not c.pipeline.open and c.status != IN_TRANSACTION
+        if self._simple:
+            if undisturbed:
+                c.out.to_client.append(answer)
+                c.out.to_client.append(messages.encode_ready_for_query(c.status))
+            else:
+                c.pipeline.push(Expected(Step.QUERY, internal=True, instead=answer))
+                c.out.to_upstream.append(messages.encode_query(_FAILING_TEXT))
+            return
+        self.skipping = True
+        if undisturbed:
+            c.out.to_client.append(answer)
+            return
+        c.pipeline.push(Expected(Step.PARSE, internal=True, instead=answer))
+        c.out.to_upstream.append(
+            messages.encode_parse(messages.Parse(_INTERNAL_NAME, _FAILING_TEXT))
+        )
+        # The client may wait for this error without sending a Sync first.
+        c.out.to_upstream.append(messages.FLUSH)
+
+    # Looking names up over the session's own connection.
+
+    def _look_up(self, wait: LookUp) -> None:
+        c = self._c
+        if c.status == FAILED and not c.pipeline.open:
+            self._throw(
+                Sqlstate(
+                    "25P02",
+                    "current transaction is aborted, commands ignored until end of transaction "
+                    "block",
+                )
+            )
+            return
+        text = catalog_query(wait.names)
+        found: list[bytes] = []
+
+        def answer(value: bytes | None, error: str) -> None:
+            if value is not None:
+                found.append(value)
+            elif error:
+                problem = UpstreamFault(
+                    f"the statement's names could not be looked up at the resource: {error}",
+                    hint="nothing was run; try again, or look at the resource's own log",
+                )
+                self._looked_up(None, problem)
+            else:
+                self._looked_up(b"".join(found).decode("utf-8", "replace"), None)
+
+        if not c.pipeline.open:
+            c.pipeline.push(Expected(Step.QUERY, internal=True, answer=answer))
+            c.out.to_upstream.append(messages.encode_query(text))
+            return
+        name = _INTERNAL_NAME
+        for step in (Step.PARSE, Step.BIND, Step.EXECUTE, Step.CLOSE, Step.CLOSE):
+            here = answer if step is Step.EXECUTE else None
+            c.pipeline.push(Expected(step, internal=True, answer=here))
+        c.out.to_upstream += [
+            messages.encode_parse(messages.Parse(name, text)),
+            messages.encode_bind(messages.Bind(name, name)),
+            messages.encode_execute(name),
+            messages.encode_close(messages.PORTAL, name),
+            messages.encode_close(messages.STATEMENT, name),
+            messages.FLUSH,
+        ]

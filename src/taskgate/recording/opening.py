@@ -1,0 +1,66 @@
+"""The first event of a recording: who, under what, from where."""
+
+from typing import Any
+
+from taskgate.model.event import Event, EventKind
+from taskgate.model.grant import SessionInfo
+from taskgate.model.identity import Identity
+from taskgate.recording.heads import Anchor
+
+FORMAT = 1
+
+
+def session_opened(info: SessionInfo, reason: str, gateway: str, anchor: Anchor) -> Event:
+    """`anchor` is the newest entry of the gateway-wide chain: a recording that outlives it shows
+    that entries of the chain were dropped."""
+    facts: dict[str, Any] = {
+        "grant": info.grant_id,
+        **identity_facts(info.identity),
+        "task": info.task,
+        "resource": info.resource,
+        "protocol": info.protocol,
+        "reason": reason,
+        "client_address": info.client_address,
+        "client_application": info.client_application,
+    }
+    return _opened(EventKind.SESSION_OPENED, info.started_at, info.id, gateway, anchor, facts)
+
+
+def log_opened(recording: str, gateway: str, anchor: Anchor, now: float) -> Event:
+    """For the gateway's own log."""
+    return _opened(EventKind.RECORDING_OPENED, now, recording, gateway, anchor, {})
+
+
+def identity_facts(identity: Identity) -> dict[str, Any]:
+    """An identity as events carry it: `identity` is its key; `acts_for` the chain behind an
+    agent, nearest first."""
+    chain: list[Identity] = []
+    behind = identity.acts_for
+    while behind is not None and len(chain) < 16:
+        chain.append(behind)
+        behind = behind.acts_for
+    return {
+        "identity": identity.key,
+        "identity_kind": identity.kind.value,
+        "groups": sorted(identity.groups),
+        "method": identity.method,
+        "authenticated_at": identity.authenticated_at,
+        "acts_for": [one.key for one in chain],
+    }
+
+
+def _opened(
+    kind: EventKind,
+    at: float,
+    recording: str,
+    gateway: str,
+    anchor: Anchor,
+    facts: dict[str, Any],
+) -> Event:
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "recording": recording,
+        "gateway": gateway,
+        "heads": [anchor.number, anchor.hash],
+    }
+    return Event(kind, at, about | facts)

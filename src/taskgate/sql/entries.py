@@ -1,0 +1,139 @@
+"""What names mean in a database: the facts that a look-up answers with."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from taskgate.model.names import spell
+
+NameKind = Literal["relation", "function", "operator", "type", "referencing"]
+
+
+@dataclass(frozen=True, slots=True)
+class NeededName:
+    """A name as written. `schema` None means that the search path decides.
+
+    The kind `referencing` asks for the tables whose foreign keys point at a relation, transitively.
+    """
+
+    kind: NameKind
+    schema: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`type_name` is as `format_type` spells it; `inherited` says that a parent table has it too.
+    `number` is the attribute number that row descriptions carry."""
+
+    number: int
+    name: str
+    type_oid: int
+    type_name: str
+    inherited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function, procedure or aggregate; of an operator, cast or type, the one behind it.
+
+    `kind` is pg_proc.prokind; `version` changes whenever the definition does.
+    """
+
+    schema: str
+    name: str
+    oid: int
+    language: str
+    extension_owned: bool
+    returns_set: bool = False
+    volatile: bool = True
+    kind: str = "f"
+    version: str = ""
+
+    @property
+    def spelled(self) -> str:
+        return spell(self.schema, self.name)
+
+    @property
+    def native(self) -> bool:
+        """Compiled code that came with the server or an extension: no SQL of a user's runs."""
+        return self.schema == "pg_catalog" or (
+            self.language in ("internal", "c") and self.extension_owned
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view, sequence and so on. `kind` is pg_class.relkind.
+
+    `definition` is the query of a view or materialized view. `ancestors` and `descendants` are
+    inheritance parents and children or partitions, all levels, as (schema, name).
+    `has_triggers` counts user triggers and row security, `has_rules` rules on writes.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    temporary: bool
+    columns: tuple[Column, ...]
+    definition: str | None = None
+    ancestors: tuple[tuple[str, str], ...] = ()
+    descendants: tuple[tuple[str, str], ...] = ()
+    has_triggers: bool = False
+    has_rules: bool = False
+
+    @property
+    def spelled(self) -> str:
+        """`schema.name`; temporary relations are in `pg_temp`, whatever their session's number."""
+        return spell("pg_temp" if self.temporary else self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeInfo:
+    """A type. `kind` is pg_type.typtype; `casts` are the functions of casts from and to it."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    casts: tuple[Routine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one name means: nothing at all if every field is empty.
+
+    `routines` are every visible overload of a function, or what is behind the visible operators of
+    that name; `operator_schemas` are where those are. `tables` answers `referencing`.
+    """
+
+    relation: Relation | None = None
+    routines: tuple[Routine, ...] = ()
+    operator_schemas: tuple[str, ...] = ()
+    type: TypeInfo | None = None
+    tables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogAnswer:
+    """One look-up's answer, with the session's state at that moment.
+
+    `schemas` is the effective search path, implicit ones included; `creation_schema` is where new
+    objects go; `temp_schema` is empty as long as the session has none.
+    """
+
+    entries: tuple[tuple[NeededName, Entry], ...]
+    schemas: tuple[str, ...]
+    creation_schema: str
+    temp_schema: str
+    database: str
+    user: str
+    session_user: str
+    server_version: int
+    server_encoding: str
+    standard_conforming_strings: bool
+
+    @property
+    def has_temporary(self) -> bool:
+        """Whether this session has temporary objects, which others do not see."""
+        return bool(self.temp_schema)

@@ -1,0 +1,235 @@
+"""The tables. Alembic's migrations make them; a test holds the two together.
+
+Times are seconds since the epoch in double precision. Values with a structure of their own are
+JSON text (`store.encoding`), the same on SQLite and PostgreSQL.
+"""
+
+import sqlalchemy as sa
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = sa.MetaData(naming_convention=NAMES)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("groups", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("last_at", sa.Double, nullable=False),
+    sa.Column("blocked_until", sa.Double, nullable=False),
+    sa.Column("forget_at", sa.Double, nullable=False, index=True),
+)
+
+# An authentication of `cut_at` or before no longer counts for this person.
+cut_offs = sa.Table(
+    "cut_offs",
+    metadata,
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("cut_at", sa.Double, nullable=False),
+)
+
+logins = sa.Table(
+    "logins",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False, index=True),
+)
+
+# Everyone a sign-in belongs to: the caller, and whoever the caller acts for.
+login_people = sa.Table(
+    "login_people",
+    metadata,
+    sa.Column("token_hash", sa.Text, sa.ForeignKey("logins.token_hash"), primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True, index=True),
+)
+
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("resources", sa.Text, nullable=False),
+    sa.Column("not_before", sa.Double, nullable=False, index=True),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("revoked_at", sa.Double),
+    sa.Column("revoked_why", sa.Text, nullable=False),
+    sa.Column("parent", sa.Text, sa.ForeignKey("grants.id"), index=True),
+    sa.Column("lapsed", sa.Boolean, nullable=False, index=True),
+)
+
+# Everyone a grant belongs to: the caller, and whoever the caller acts for.
+grant_people = sa.Table(
+    "grant_people",
+    metadata,
+    sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True, index=True),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), nullable=False, index=True),
+    sa.Column("parent_hash", sa.Text, sa.ForeignKey("tokens.token_hash")),
+    sa.Column("issued_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+)
+
+# Numbers that grow in commit order: the row stays locked until the transaction's end. A
+# PostgreSQL sequence would not do, because a later number can be seen before an earlier one.
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+revocations = sa.Table(
+    "revocations",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), nullable=False, index=True),
+    sa.Column("session_id", sa.Text, nullable=False),
+    sa.Column("node", sa.Text, nullable=False),
+    sa.Column("requester_key", sa.Text, nullable=False),
+    sa.Column("requester_keys", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("parameters", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("shape", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("demands", sa.Text, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False, index=True),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("closed_at", sa.Double),
+    sa.Column("closed_why", sa.Text, nullable=False),
+    sa.Column("taken_at", sa.Double),
+)
+
+votes = sa.Table(
+    "votes",
+    metadata,
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("approve", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("groups", sa.Text, nullable=False),
+    sa.Column("more", sa.Text, nullable=False),
+)
+
+standing_approvals = sa.Table(
+    "standing_approvals",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.id"), nullable=False, unique=True),
+    sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), nullable=False, index=True),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("shape", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("uses_left", sa.Integer, nullable=False),
+    sa.CheckConstraint("uses_left >= 0", name="uses_left"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), nullable=False, index=True),
+    sa.Column("node", sa.Text, nullable=False),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False, index=True),
+    sa.Column("task", sa.Text, nullable=False, index=True),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("protocol", sa.Text, nullable=False),
+    sa.Column("client_address", sa.Text, nullable=False),
+    sa.Column("client_application", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False, index=True),
+    sa.Column("ended_at", sa.Double, index=True),
+    sa.Column("ended_why", sa.Text, nullable=False),
+)
+
+policies = sa.Table(
+    "policies",
+    metadata,
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("files", sa.Text, nullable=False),
+)
+
+applied_policies = sa.Table(
+    "applied_policies",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Text, sa.ForeignKey("policies.version"), nullable=False),
+    sa.Column("applied_at", sa.Double, nullable=False),
+    sa.Column("applied_by", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("ciphertext", sa.LargeBinary, nullable=False),
+    sa.Column("nonce", sa.LargeBinary, nullable=False),
+    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+    sa.Column("wrap_nonce", sa.LargeBinary, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("set_at", sa.Double, nullable=False),
+    sa.Column("set_by", sa.Text, nullable=False),
+)
+
+# Derived from recordings. The columns are what a search narrows by, in lower case; `entry` is the
+# whole, and `model.audit.matches` has the last word. People and kinds are `|a|b|`.
+audit_entries = sa.Table(
+    "audit_entries",
+    metadata,
+    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("people", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("kinds", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("entry", sa.Text, nullable=False),
+)
