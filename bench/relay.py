@@ -5,6 +5,7 @@ python -m bench.relay LISTEN_PORT TARGET_PORT
 
 import asyncio
 import sys
+from typing import cast
 
 import uvloop
 
@@ -19,9 +20,9 @@ class _Side(asyncio.Protocol):
         self.peer: _Side | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(_HIGH_WATER_BYTES)
+        # uvloop's transports only look like asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(_HIGH_WATER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         if self.peer is not None and self.peer.transport is not None:

@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +27,15 @@ from tests.servers import Server
 
 
 @pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    directory = tmp_path_factory.mktemp("cluster")
-    for step in [directory, *directory.parents][:3]:
-        step.chmod(0o755)
+def directory() -> Iterator[Path]:
+    """A folder that the server's account can reach; pytest's own are closed to it."""
+    with tempfile.TemporaryDirectory(prefix="tg-cluster-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def cluster(directory: Path) -> Cluster:
     account = server_account()
     found = runnable_by(account, embedded_installation(), directory)
     made = Cluster(found, directory / "pg", port=free_port(), account=account)
@@ -117,12 +124,8 @@ def test_no_programs_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down to another account")
-def test_programs_under_a_closed_directory_are_copied_and_run(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    base = tmp_path_factory.mktemp("closed")
-    for step in [base, *base.parents][:3]:
-        step.chmod(0o755)
+def test_programs_under_a_closed_directory_are_copied_and_run(directory: Path) -> None:
+    base = directory
     wheel = embedded_installation().home.parent
     home = base / "home"
     for source in (wheel, wheel.with_name(wheel.name + ".libs")):

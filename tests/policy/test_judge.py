@@ -120,11 +120,11 @@ LEADS = "{groups: [leads]}"
         ('{permit: [{any: ["*"]}], deny: [{truncate: [s.a]}]}', act("delete", "s.a"), "permit"),
         (f"{{hold: [{{delete: [s.a], for: {LEADS}}}]}}", act("truncate", "s.a"), "deny"),
         # Kinds that need no permit.
-        ("{}", act("call", "pg_catalog.lower", kind="builtin"), "permit"),
-        ("{}", act("set", "client_encoding", kind="safe_setting"), "permit"),
-        ("{}", act("transaction", "begin", kind="statement"), "permit"),
-        ("{}", act("transaction", "begin", kind="other"), "deny"),
-        ("{}", act("call", "pg_catalog.lo_export", kind="function"), "deny"),
+        ("limits: {}", act("call", "pg_catalog.lower", kind="builtin"), "permit"),
+        ("limits: {}", act("set", "client_encoding", kind="safe_setting"), "permit"),
+        ("limits: {}", act("transaction", "begin", kind="statement"), "permit"),
+        ("limits: {}", act("transaction", "begin", kind="other"), "deny"),
+        ("limits: {}", act("call", "pg_catalog.lo_export", kind="function"), "deny"),
         (
             "deny: [{call: [pg_catalog.lower]}]",
             act("call", "pg_catalog.lower", kind="builtin"),
@@ -157,7 +157,11 @@ LEADS = "{groups: [leads]}"
             act("select", "pg_catalog.pg_authid", ["rolpassword"]),
             "deny",
         ),
-        ('permit: [{select: ["*"]}]', act("select", "pg_catalog.pg_authid", ["x"]), "deny"),
+        (
+            'permit: [{select: ["*"]}]',
+            act("select", "pg_catalog.pg_authid", ["x"]),
+            "deny",
+        ),
         (
             'permit: [{select: ["*.pg_authid"]}]',
             act("select", "pg_catalog.pg_authid", ["x"]),

@@ -53,9 +53,10 @@ def test_many_parameters_lose_their_end_and_say_how_many() -> None:
     assert 200 < len(kept) < 300
     note = facts["cut"]["parameters"]
     assert (note["items"], note["kept"]) == (1000, len(kept))
-    assert note["sha256"] == hashlib.sha256(
-        json.dumps(parameters, separators=(",", ":")).encode()
-    ).hexdigest()
+    assert (
+        note["sha256"]
+        == hashlib.sha256(json.dumps(parameters, separators=(",", ":")).encode()).hexdigest()
+    )
     assert len(json.dumps(facts, separators=(",", ":"))) <= ROOM
 
 
@@ -148,9 +149,7 @@ def _same(read: Any, wrote: Any) -> bool:
 
 @settings(max_examples=20, deadline=None)
 @given(size=st.integers(limits.MAX_RECORDED_TEXT_BYTES - 2, limits.MAX_EVENT_BYTES * 3))
-def test_no_line_is_ever_over_the_cap(
-    tmp_path_factory: pytest.TempPathFactory, size: int
-) -> None:
+def test_no_line_is_ever_over_the_cap(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:
     directory = tmp_path_factory.mktemp("audit")
     log = journal(directory)
     recording = log.open(info("s1"))

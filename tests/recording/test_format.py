@@ -68,7 +68,9 @@ def test_what_is_no_line_is_refused(line: bytes) -> None:
         parse_line(line)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a.b", "/heads", "-a", "a\n", "ä", "a" * 101])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a.b", "/heads", "-a", "a\n", "ä", "a" * 101]
+)
 def test_a_recordings_name_is_no_path(name: str) -> None:
     assert not valid_name(name)
 

@@ -44,7 +44,6 @@ asyncio.run(main())
 """
 
 
-
 def abandoned(directory: Path, session: str = "s1", requests: int = 3) -> Path:
     """A recording as a killed gateway leaves it."""
     log = journal(directory)
@@ -277,3 +276,14 @@ def test_leftovers_of_packing_are_removed(tmp_path: Path) -> None:
     part.write_bytes(b"half")
     recover(log, TUESDAY)
     assert not part.exists()
+
+
+def test_evidence_is_never_overwritten(tmp_path: Path) -> None:
+    with abandoned(tmp_path).open("ab") as file:
+        file.write(b"{torn")
+    evidence = tmp_path / "2026/01/06/s1.torn"
+    evidence.parent.mkdir(parents=True)
+    evidence.write_bytes(b"from a recovery that was cut short")
+    (report,) = recover(journal(tmp_path), TUESDAY + 60)
+    assert report.evidence == "2026/01/06/s1-2.torn"
+    assert evidence.read_bytes() == b"from a recovery that was cut short"

@@ -15,6 +15,7 @@ from taskgate.api.shapes import (
     UserAsked,
     UserShown,
 )
+from taskgate.gateway.foundation import RESERVED, ensure_not_reserved
 from taskgate.gateway.parts import Parts
 from taskgate.model.account import User
 from taskgate.model.errors import NotFound
@@ -103,26 +104,28 @@ async def secrets(caller: CallerHere, parts: PartsHere) -> list[SecretShown]:
     return [
         SecretShown(name=one.name, set_at=one.set_at, set_by=one.set_by)
         for one in await parts.secrets.list()
+        if not one.name.startswith(RESERVED)
     ]
 
 
-@router.put("/secrets/{name}", status_code=204)
+@router.put("/secrets/{name:path}", status_code=204)
 async def set_secret(
     name: NameInPath, asked: SecretAsked, caller: CallerHere, parts: PartsHere
 ) -> Response:
     """Stores a secret, in place of what was there. Needs the right to administer."""
     _need(parts, caller.identity)
+    ensure_not_reserved(name)
     await parts.records.log(EventKind.SECRET_SET, caller.identity, {"name": name})
-    await parts.secrets.set(
-        name, Secret(asked.value.get_secret_value()), by=caller.key, now=parts.clock.now()
-    )
+    value = Secret(asked.value.get_secret_value())
+    await parts.secrets.set(name, value, by=caller.key, now=parts.clock.now())
     return Response(status_code=204)
 
 
-@router.delete("/secrets/{name}", status_code=204)
+@router.delete("/secrets/{name:path}", status_code=204)
 async def remove_secret(name: NameInPath, caller: CallerHere, parts: PartsHere) -> Response:
     """Forgets a stored secret. Needs the right to administer."""
     _need(parts, caller.identity)
+    ensure_not_reserved(name)
     facts = {"name": name, "reason": "removed"}
     await parts.records.log(EventKind.SECRET_SET, caller.identity, facts)
     if not await parts.secrets.remove(name):

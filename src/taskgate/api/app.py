@@ -17,6 +17,7 @@ from taskgate.api.shapes import Authority
 from taskgate.api.streams import Streams
 from taskgate.gateway.certificates import fingerprint
 from taskgate.gateway.parts import Parts
+from taskgate.gateway.service import Wiring
 from taskgate.gateway.signals import CONTENT_TYPE, Readiness, Signals
 from taskgate.model.errors import NotAuthenticated
 from taskgate.policy.rules import Right
@@ -24,15 +25,12 @@ from taskgate.policy.rules import Right
 _LOOPBACK = ("127.0.0.1", "::1")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
-Ready = Callable[[], Awaitable[Readiness]]
 Mount = Callable[[FastAPI], None]
 
 
-def create_app(
-    parts: Parts, signals: Signals, ready: Ready, *, secure: bool, mount: Mount | None = None
-) -> ASGIApp:
-    """The whole application. `secure` says that clients reach it by TLS; `mount` adds the
-    console."""
+def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
+    """The whole application; `mount` adds the console."""
+    parts, signals = wiring.parts, wiring.signals
     app = FastAPI(
         title="taskgate",
         version=__version__,
@@ -44,17 +42,18 @@ def create_app(
     )
     app.state.parts = parts
     app.state.doors = Doors(parts, signals)
-    app.state.streams = Streams(parts.holds)
+    app.state.streams = Streams(parts.holds, wiring.closing)
+    app.state.explaining = wiring.explaining
     add_problem_handlers(app, signals)
     v1 = APIRouter(prefix="/v1")
     for module in (access, approvals, records, policy, administration):
         v1.include_router(module.router)
     app.include_router(v1)
     _add_public(app, parts)
-    _add_signals(app, signals, ready)
-    if mount is not None:
+    _add_signals(app, signals, wiring.ready)
+    if mount is not None and wiring.console:
         mount(app)
-    return Guard(app, signals, secure=secure)
+    return Guard(app, signals, secure=wiring.secure)
 
 
 def _add_public(app: FastAPI, parts: Parts) -> None:
@@ -65,7 +64,7 @@ def _add_public(app: FastAPI, parts: Parts) -> None:
         return Authority(pem=pem, fingerprint=fingerprint(pem) if pem else "")
 
 
-def _add_signals(app: FastAPI, signals: Signals, ready: Ready) -> None:
+def _add_signals(app: FastAPI, signals: Signals, ready: Callable[[], Awaitable[Readiness]]) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         """Whether the event loop turns."""

@@ -23,14 +23,11 @@ MAX_QUEUED = 100
 class Streams:
     """Who listens, and how many streams each person has."""
 
-    def __init__(self, holds: Holds) -> None:
+    def __init__(self, holds: Holds, closing: asyncio.Event) -> None:
+        """Once `closing` is set, every stream ends within `CHECK_S`."""
         self._holds = holds
+        self._closing = closing
         self._open: Counter[str] = Counter()
-        self._closing = False
-
-    def close(self) -> None:
-        """Ends every stream within `CHECK_S`: the gateway is being stopped."""
-        self._closing = True
 
     def ensure_room(self, person: str) -> None:
         """Raises: OverLimit where the person has enough streams open."""
@@ -78,7 +75,7 @@ class Streams:
         for data in first:
             yield _event(data)
         beat = loop.time() + BEAT_S
-        while not self._closing:
+        while not self._closing.is_set():
             approval: Approval | None = None
             try:
                 async with asyncio.timeout(CHECK_S):

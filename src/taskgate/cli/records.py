@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taskgate.cli.access import Json
 from taskgate.cli.client import Client, path, signed_in
 from taskgate.cli.exits import Exit, stop
+from taskgate.cli.host import ConfigFile, on_host
 from taskgate.cli.output import at, one_line, print_json, print_table, say, span, tell
 from taskgate.cli.times import moment_of
+
+if TYPE_CHECKING:
+    from taskgate.api.shapes import EventShown
 
 audit = typer.Typer(
     help="Search the records, and prove them whole.", no_args_is_help=True, rich_markup_mode=None
@@ -26,6 +32,7 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
     audit.command("search")(search)
     audit.command("verify")(verify)
+    audit.command("reindex")(reindex)
     app.add_typer(audit, name="audit")
 
 
@@ -87,11 +94,29 @@ def replay(
         stop("--speed must be above 0", Exit.USAGE)
     client = signed_in()
     if as_json:
-        for page in _pages(client, session):
-            for event in page.events:
-                sys.stdout.write(event.model_dump_json() + "\n")
+        for event in _events(client, session):
+            sys.stdout.write(event.model_dump_json() + "\n")
         return
-    _play(client, session, speed=None if at_once else speed)
+    from taskgate.recording.format import Entry
+    from taskgate.recording.replay import plan_replay
+
+    entries = (Entry(e.sequence, e.at, e.kind, e.facts, b"", b"") for e in _events(client, session))
+    for step in plan_replay(entries, speed=math.inf if at_once else speed):
+        if step.delay_s > 0:
+            time.sleep(step.delay_s)
+        say(step.line)
+        sys.stdout.flush()
+
+
+def _events(client: Client, session: str) -> Iterator[EventShown]:
+    """Every event of a recording, page by page."""
+    from taskgate.api.shapes import RecordingShown
+
+    after: int | None = 0
+    while after is not None:
+        page = client.get(path("recordings", session), RecordingShown, after=after)
+        yield from page.events
+        after = page.next
 
 
 def search(
@@ -156,3 +181,72 @@ def search(
     )
     if not found.complete:
         tell(f"there is more than {limit}; narrow it, or raise --limit")
+
+
+def verify(
+    folder: Annotated[
+        Path | None, typer.Argument(help="An audit directory, or one recording; offline.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="With a directory: the gateway's public key (PEM).")
+    ] = None,
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N:HASH", help="An entry of the chain of heads, noted earlier."),
+    ] = None,
+) -> None:
+    """Prove that no record was changed, dropped, reordered or lost.
+
+    With a directory and the public key this needs no gateway; without, the gateway looks.
+    """
+    if folder is None:
+        from taskgate.api.shapes import VerifyReport
+
+        report = signed_in().post("/v1/audit/verify", VerifyReport)
+        say(report.rendered.rstrip("\n"))
+        raise SystemExit(Exit.TAMPERED if report.findings else Exit.OK)
+    if key is None:
+        stop(
+            "verifying offline takes the gateway's public key",
+            Exit.USAGE,
+            hint="--key recording.key.pub, best from a copy that was kept elsewhere",
+        )
+    raise SystemExit(_verify_offline(folder, key, anchor or []))
+
+
+def _verify_offline(folder: Path, key: Path, anchors: list[str]) -> Exit:
+    from taskgate.recording.damage import render_report
+    from taskgate.recording.heads import Anchor
+    from taskgate.recording.keys import load_public
+    from taskgate.recording.verify import verify_dir, verify_file
+
+    noted = []
+    for text in anchors:
+        number, colon, hash_ = text.partition(":")
+        if not (colon and number.isdigit() and len(hash_) == 64):
+            stop(f"{text!r} is no anchor", Exit.USAGE, hint="write NUMBER:HASH as verify prints it")
+        noted.append(Anchor(int(number), hash_))
+    public_key = load_public(key)
+    try:
+        if folder.is_dir():
+            report = verify_dir(folder, public_key, noted)
+        else:
+            report = verify_file(folder, public_key)
+    except OSError as error:
+        stop(f"cannot read {folder}: {error.strerror}", Exit.INVALID)
+    say(render_report(report).rstrip("\n"))
+    return Exit.OK if report.whole else Exit.TAMPERED
+
+
+def reindex(config: ConfigFile) -> None:
+    """Build the search index anew from the recordings. On the gateway's host."""
+    from taskgate.gateway.config import load_config
+    from taskgate.gateway.foundation import State
+    from taskgate.gateway.indexing import Feeder
+
+    directory = load_config(config).audit_dir
+
+    async def work(state: State) -> int:
+        return await Feeder(directory, state.store.audit, directory.parent).rebuild()
+
+    tell(f"{on_host(config, work)} recordings are indexed")

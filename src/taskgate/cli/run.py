@@ -191,9 +191,9 @@ def _run(program: str, command: Sequence[str], surroundings: Mapping[str, str]) 
     # In the foreground of a terminal, Ctrl-C reaches the command without us.
     shares_terminal = _in_foreground()
     before = {}
-    for number in (*_FORWARDED, *_TERMINAL):
-        ignore = number in _TERMINAL and shares_terminal
-        before[number] = signal.signal(number, _nothing if ignore else forward)
+    for watched in (*_FORWARDED, *_TERMINAL):
+        ignore = watched in _TERMINAL and shares_terminal
+        before[watched] = signal.signal(watched, _nothing if ignore else forward)
     try:
         child = subprocess.Popen([*command], executable=program, env=dict(surroundings))  # noqa: S603
         for number in early:
@@ -202,8 +202,8 @@ def _run(program: str, command: Sequence[str], surroundings: Mapping[str, str]) 
     except OSError as error:
         stop(f"cannot run {command[0]!r}: {error.strerror}", Exit.CANNOT_EXECUTE)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for watched, handler in before.items():
+            signal.signal(watched, handler)
     return status if status >= 0 else 128 - status
 
 

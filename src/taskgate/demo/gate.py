@@ -29,6 +29,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
+_MODULE = ("-m", "taskgate.cli.main")
 
 
 class GateFault(Exception):
@@ -60,10 +61,18 @@ class Ports:
 class OwnGate:
     """One gateway under `directory`: `gateway.yaml`, `policy/`, `state/`, `profiles/`, its log.
 
-    `secrets` become environment variables of the gateway alone.
+    `secrets` become environment variables of the gateway alone. `profile_to` has it run under
+    cProfile, whose figures land in that file when it stops.
     """
 
-    def __init__(self, directory: Path, ports: Ports, *, secrets: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ports: Ports,
+        *,
+        secrets: Mapping[str, str],
+        profile_to: Path | None = None,
+    ) -> None:
         self.directory = directory
         self.ports = ports
         self.config = directory / "gateway.yaml"
@@ -72,6 +81,7 @@ class OwnGate:
         self.profiles = directory / "profiles"
         self.log = directory / "gateway.log"
         self._secrets = dict(secrets)
+        self._under = ["-m", "cProfile", "-o", str(profile_to)] if profile_to is not None else []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,7 +100,7 @@ class OwnGate:
     @property
     def program(self) -> list[str]:
         """The command line of the CLI."""
-        return _taskgate()
+        return [sys.executable, *_MODULE]
 
     @property
     def pid(self) -> int:
@@ -157,7 +167,7 @@ class OwnGate:
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [*_taskgate(), "serve", "--config", str(self.config)],
+                [sys.executable, *self._under, *_MODULE, "serve", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -230,7 +240,7 @@ class OwnGate:
     ) -> "subprocess.CompletedProcess[str]":
         """Runs the CLI as `who` (a profile) and waits for it."""
         return subprocess.run(  # noqa: S603
-            [*_taskgate(), *arguments],
+            [*self.program, *arguments],
             input=text_in,
             capture_output=True,
             text=True,
@@ -256,10 +266,6 @@ class OwnGate:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):
             return False
-
-
-def _taskgate() -> list[str]:
-    return [sys.executable, "-m", "taskgate.cli.main"]
 
 
 def _clean_environment() -> dict[str, str]:

@@ -162,11 +162,12 @@ class Store(_Section):
 
 class Audit(_Section):
     """Where recordings live, and whether an event is on disk (`disk`) or only out of the process
-    (`process`) before its request goes upstream."""
+    (`process`) before its request goes upstream. `packed` compresses what is sealed."""
 
     dir: ConfigPath | None = None
     durability: Literal["process", "disk"] = "process"
     key: ConfigPath | None = None
+    packed: bool = False
 
 
 class Log(_Section):
@@ -187,7 +188,7 @@ class Config(_Section):
     postgres: PostgresListener = PostgresListener()
     api: ApiListener = ApiListener()
     audit: Audit = Audit()
-    master_key: ConfigPath | None = None
+    master_key: Reference | None = None
     log: Log = Log()
     drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
     node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
@@ -220,9 +221,11 @@ class Config(_Section):
         return self.audit.key or self.state_dir / "recording.key"
 
     @property
-    def master_key_file(self) -> Path:
-        """The key of stored secrets; made at first start if it is not there."""
-        return self.master_key or self.state_dir / "master.key"
+    def master_key_ref(self) -> SecretRef:
+        """Where the key of stored secrets is; by default a file, made at first start."""
+        if self.master_key is not None:
+            return self.master_key.ref()
+        return SecretRef("file", str(self.state_dir / "master.key"))
 
     @property
     def store_password(self) -> SecretRef | None:

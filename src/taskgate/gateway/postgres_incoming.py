@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 from collections.abc import Callable
+from typing import cast
 
 from taskgate.gateway.tls import ListenerTls, start_server_tls
 from taskgate.model.errors import NotAuthenticated, TaskgateError
@@ -37,10 +38,11 @@ class Incoming(asyncio.Protocol):
     # The protocol's callbacks.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self.transport is not None or not isinstance(transport, asyncio.Transport):
+        if self.transport is not None:
             # Some loops call this again after a TLS upgrade.
             return
-        self.transport = transport
+        # uvloop's transports do not inherit from asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
         self._machine = ServerStartup(

@@ -1,16 +1,17 @@
 """The gateway as one process: built from a configuration, run, drained, stopped.
 
 What is opened first is closed last: store, recordings, policy, grants and holds, then the
-listeners. One task each keeps a promise that must never lapse (revocation, sweeping, marks); if
-one of them ends, the gateway ends with it, closed.
+listeners. Some duties must never lapse (revocation, sweeping, marks); if one of them ends, the
+gateway ends with it, closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +24,17 @@ from taskgate.gateway.explaining import Explaining
 from taskgate.gateway.foundation import Foundation, lay_foundation
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.holds import Holds
+from taskgate.gateway.indexing import Feeder
 from taskgate.gateway.listener_tls import listener_tls
 from taskgate.gateway.parts import Connected, Parts, People, Reach
 from taskgate.gateway.postgres_listener import Door, PostgresListener
 from taskgate.gateway.postgres_opening import Backing, Opening, Rights
-from taskgate.gateway.readying import Watchman
+from taskgate.gateway.records import Records
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
-from taskgate.gateway.tls import ListenerTls, UpstreamContexts
-from taskgate.gateway.web import WebServer, wait_started
+from taskgate.gateway.tls import UpstreamContexts
+from taskgate.gateway.watchman import Watchman
+from taskgate.gateway.web import WebServer
 from taskgate.identity.grants import Grants
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
@@ -41,14 +44,15 @@ from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
 
 _log = structlog.get_logger(__name__)
+_ALPN = ("postgresql",)
 # After the drain: time for sessions to put their recordings away.
-PUT_AWAY_S = 5.0
+_PUT_AWAY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What an application needs. `ready` answers /readyz; `closing` is set once no more streams
-    should go on."""
+    """What the application is made from. `ready` answers /readyz; `closing` is set once streams
+    should end; `secure` says that clients come by TLS."""
 
     parts: Parts
     explaining: Explaining
@@ -59,35 +63,256 @@ class Wiring:
     console: bool
 
 
-AppFactory = Callable[[Wiring], ASGIApp]
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What started: for whoever started it, and for tests."""
+    """What has started: for whoever started it, and for tests."""
 
     parts: Parts
-    api_url: str
+    base_url: str
+    api_port: int
     postgres_port: int
 
 
+AppFactory = Callable[[Wiring], ASGIApp]
+
+
 async def run(
-    config: Config,
-    make_app: AppFactory,
-    started: Callable[[Running], None] | None = None,
+    config: Config, make_app: AppFactory, started: Callable[[Running], None] | None = None
 ) -> int:
-    """Runs until SIGTERM or SIGINT; the process's exit status.
+    """Runs until SIGTERM or SIGINT; the process's exit status, 0 for a clean stop.
 
     The first signal drains for `config.drain_s`; a second one ends at once. SIGHUP reads the
     policy and the listeners' certificates again.
     Raises: BadConfig, NotRecorded, StoreUnavailable where it cannot start.
     """
-    stopping = Stopping()
-    async with _built(config, make_app) as gateway:
-        with stopping.listening(gateway.reload):
-            await gateway.open_doors()
+    async with AsyncExitStack() as stack:
+        foundation = await stack.enter_async_context(lay_foundation(config))
+        service = _Service(config, foundation)
+        await service.build(stack, make_app)
+        return await service.run(started)
+
+
+class _Service:
+    """The parts above the foundation. One catch point: `run`."""
+
+    def __init__(self, config: Config, foundation: Foundation) -> None:
+        self._config = config
+        self._foundation = foundation
+        self._signals = Signals()
+        self._stop = asyncio.Event()
+        self._stopped_by = 0
+        self._closing = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reloads: set[asyncio.Task[None]] = set()
+
+    async def build(self, stack: AsyncExitStack, make_app: AppFactory) -> None:
+        """Makes every part; nobody is let in yet. Raises: BadConfig, StoreUnavailable."""
+        config, foundation = self._config, self._foundation
+        state = foundation.state
+        clock, store = state.clock, state.store
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        grants = Grants(store.grants, foundation.policies, clock)
+        sessions = self._sessions = Sessions(clock)
+        grants.on_end(sessions.grants_ended)
+        holds = Holds(store.approvals, grants, foundation.policies, clock, config.node)
+        holds.on_change(self._count_holds())
+        await stack.enter_async_context(grants.watching())
+        await stack.enter_async_context(holds.watching())
+        await store.sessions.end_node(config.node, clock.now(), "the gateway died")
+
+        api_tls = None
+        if not config.api.plaintext:
+            api_tls = listener_tls(config, config.api.tls, clock.now())
+        postgres_tls = listener_tls(config, config.postgres.tls, clock.now(), _ALPN)
+        self._web = WebServer(config.api, api_tls)
+        stack.callback(self._web.close)
+        base_url = config.base_url(self._web.port)
+
+        contexts = UpstreamContexts()
+        rights = Rights(
+            grants=grants,
+            policies=foundation.policies,
+            holding=Holding(holds, clock, lambda id_: f"{base_url}/console/approvals/{id_}"),
+            sessions=sessions,
+            clock=clock,
+        )
+        backing = Backing(
+            journal=foundation.journal,
+            store=store.sessions,
+            secrets=state.secrets,
+            contexts=contexts,
+            signals=self._signals,
+            mask_key=foundation.mask_key,
+            node=config.node,
+        )
+        listener = config.postgres
+        door = Door(listener.address, listener.port, postgres_tls, listener.plaintext)
+        self._postgres = PostgresListener(door, Opening(rights, backing), sessions, clock)
+        try:
+            postgres_port = await self._postgres.start()
+        except OSError as error:
+            raise BadConfig(
+                f"PostgreSQL clients cannot be listened for on {listener.address} port"
+                f" {listener.port}: {error.strerror or error}",
+                hint="another process may have it; postgres.address and postgres.port say where",
+            ) from None
+
+        feeder = Feeder(config.audit_dir, store.audit, config.state_dir)
+        tls = tuple(one for one in (api_tls, postgres_tls) if one is not None)
+        self._watchman = Watchman(foundation, grants, sessions, feeder, tls, self._signals)
+        host, told_port = config.postgres_endpoint(postgres_port)
+        parts = Parts(
+            reach=Reach(base_url, host, told_port, True, postgres_tls.ca_pem),
+            clock=clock,
+            people=People(
+                LocalUsers(store.users, store.attempts, passwords),
+                Logins(store.logins, clock),
+                grants,
+            ),
+            holds=holds,
+            sessions=Connected(sessions, store.sessions),
+            policies=foundation.policies,
+            records=Records(foundation.journal, store.audit, feeder, clock),
+            secrets=state.secrets,
+        )
+        wiring = Wiring(
+            parts=parts,
+            explaining=Explaining(state.secrets, contexts),
+            signals=self._signals,
+            ready=self._watchman.ready,
+            closing=self._closing,
+            secure=not config.api.plaintext or base_url.startswith("https:"),
+            console=config.api.console,
+        )
+        self._app = make_app(wiring)
+        self._running = Running(parts, base_url, self._web.port, postgres_port)
+
+    async def run(self, started: Callable[[Running], None] | None) -> int:
+        """Serves, and stops in order; the exit status."""
+        records = self._running.parts.records
+        facts = {"version": __version__, "node": self._config.node}
+        await records.log(EventKind.GATEWAY_STARTED, None, facts)
+        self._tasks["serve the API"] = asyncio.create_task(self._web.serve(self._app))
+        for name, duty in self._watchman.duties.items():
+            self._tasks[name] = asyncio.create_task(duty(), name=name)
+        self._listen_for_signals()
+        try:
+            await asyncio.wait(
+                {
+                    asyncio.create_task(self._web.wait_started()),
+                    asyncio.create_task(self._stop.wait()),
+                },
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            _log.info(
+                "gateway.started",
+                api=self._running.base_url,
+                postgres_port=self._running.postgres_port,
+                policy=self._foundation.policies.current.version,
+                version=__version__,
+            )
             if started is not None:
-                started(gateway.running)
-            reason = await gateway.until(stopping)
-            await gateway.drain(config.drain_s, stopping)
-        return 0 if reason == "" else 1
+                started(self._running)
+            died = await self._until_stopped()
+            await self._drain(0.0 if died else self._config.drain_s)
+        finally:
+            await self._end_tasks()
+            self._unlisten()
+        with suppress(TaskgateError):
+            await records.log(EventKind.GATEWAY_STOPPED, None, facts | {"reason": died})
+        _log.info("gateway.stopped")
+        return 1 if died else 0
+
+    async def _until_stopped(self) -> str:
+        """Waits for a signal; or for a duty that ended, whose name it gives."""
+        stop = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait(
+            {stop, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED
+        )
+        stop.cancel()
+        for name, task in self._tasks.items():
+            if task in done:
+                error = task.exception() if not task.cancelled() else None
+                self._signals.internal_errors.inc()
+                _log.critical("gateway.duty_ended", duty=name, exc_info=error)
+                return f"a duty ended: {name}"
+        return ""
+
+    async def _drain(self, deadline_s: float) -> None:
+        self._watchman.drain()
+        self._signals.ready.set(0)
+        _log.info("gateway.draining", sessions=len(self._sessions), deadline_s=deadline_s)
+        await self._postgres.stop()
+        cut = await self._sessions.drain(deadline_s)
+        if cut:
+            _log.warning("gateway.cut", sessions=cut)
+        try:
+            async with asyncio.timeout(_PUT_AWAY_S):
+                await self._sessions.wait_empty()
+        except TimeoutError:
+            _log.error("gateway.sessions_left", sessions=len(self._sessions))
+        self._closing.set()
+        self._web.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * _PUT_AWAY_S):
+                await asyncio.wait({self._tasks["serve the API"]})
+
+    async def _end_tasks(self) -> None:
+        for task in (*self._tasks.values(), *self._reloads):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), *self._reloads, return_exceptions=True)
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+
+    def _unlisten(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+    def _on_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            # Whoever asks twice means it. What was written stays; the next start recovers.
+            _log.warning("gateway.ended_at_once")
+            os._exit(128 + number)
+        self._stop.set()
+
+    def _on_reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
+        """SIGHUP: what is wrong with the new policy is logged, and the old one counts on."""
+        policies = self._foundation.policies
+        before = policies.current.version
+        try:
+            if policies.folder is not None:
+                checked = await policies.checked(None)
+                if checked.version != before:
+                    facts = {"name": checked.version, "before": before, "reason": "SIGHUP"}
+                    await self._running.parts.records.log(EventKind.POLICY_APPLIED, None, facts)
+                await policies.put_in_force(checked, "SIGHUP")
+            else:
+                await policies.load()
+            _log.info("policy.loaded", before=before, version=policies.current.version)
+        except TaskgateError as error:
+            _log.error("policy.not_loaded", why=error.message)
+        await asyncio.to_thread(self._watchman.renew)
+
+    def _count_holds(self) -> Callable[[Approval], None]:
+        waiting: dict[str, float] = {}
+        signals = self._signals
+
+        def changed(approval: Approval) -> None:
+            if approval.state is ApprovalState.WAITING:
+                waiting.setdefault(approval.id, approval.asked_at)
+            elif waiting.pop(approval.id, None) is not None and approval.closed_at is not None:
+                signals.hold_seconds.observe(max(0.0, approval.closed_at - approval.asked_at))
+            signals.holds_waiting.set(len(waiting))
+
+        return changed

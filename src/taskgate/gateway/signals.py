@@ -13,6 +13,8 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -29,7 +31,10 @@ class Signals:
     """One gateway's counters. Each has its own registry, so that two can live in one process."""
 
     def __init__(self) -> None:
+        # When a counter began is the scraper's to know.
+        disable_created_metrics()
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         build = Gauge("taskgate_build_info", "Always 1.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self.ready = Gauge("taskgate_ready", "1 while /readyz says yes.", registry=registry)

@@ -32,6 +32,7 @@ class WebServer:
         self._socket = _bound(listener.address, listener.port)
         self.port: int = self._socket.getsockname()[1]
         self._server: _Server | None = None
+        self._answering = asyncio.Event()
 
     async def serve(self, app: ASGIApp) -> None:
         """Answers with `app`; returns after `stop`."""
@@ -54,12 +55,12 @@ class WebServer:
         config.load()
         if self._tls is not None:
             config.ssl = _following(self._tls)
-        self._server = _Server(config)
+        self._server = _Server(config, self._answering)
         await self._server.serve(sockets=[self._socket])
 
-    @property
-    def started(self) -> bool:
-        return self._server is not None and self._server.started
+    async def wait_started(self) -> None:
+        """Until it answers."""
+        await self._answering.wait()
 
     def stop(self) -> None:
         """Ends `serve` after the answers under way, or five seconds."""
@@ -73,6 +74,14 @@ class WebServer:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, answering: asyncio.Event) -> None:
+        super().__init__(config)
+        self._answering = answering
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._answering.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # Signals are the gateway's, which has sessions to drain first.
@@ -92,9 +101,7 @@ def _following(tls: ListenerTls) -> ssl.SSLContext:
 
 def _bound(address: str, port: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(
-            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family = found[0][0]
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,9 +116,3 @@ def _bound(address: str, port: int) -> socket.socket:
             hint="another process may have it; api.address and api.port say where",
         ) from None
     return bound
-
-
-async def wait_started(server: WebServer) -> None:
-    """Until the server answers."""
-    while not server.started:
-        await asyncio.sleep(0.01)

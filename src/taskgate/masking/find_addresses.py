@@ -15,7 +15,7 @@ from taskgate.masking.finder import (
 _LABEL = rb"[A-Za-z0-9\x80-\xff](?:[A-Za-z0-9\x80-\xff_\-]*[A-Za-z0-9\x80-\xff])?"
 _EMAIL = compile_bytes(
     rb"(?:[A-Za-z0-9\x80-\xff!#$%&'*+/=?^_`{|}~.\-]+|\"[^\"\r\n]+\")@"
-    rb"(?:(?:" + _LABEL + rb"\.)+(?:[A-Za-z\x80-\xff]{2,}|(?i:xn--)[A-Za-z0-9\-]+)"
+    rb"(?:(?:" + _LABEL + rb"\.)+(?:(?i:xn--)[A-Za-z0-9\-]+|[A-Za-z\x80-\xff]{2,})"
     rb"|\[[0-9A-Fa-f.:IPv]+\])"
 )
 

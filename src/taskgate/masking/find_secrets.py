@@ -8,9 +8,7 @@ from taskgate.masking.finder import Finder, Hits, candidates, compile_bytes
 
 # RFC 7519: base64url header and payload, then a signature that may be empty (RFC 7515), or the
 # five parts of an encrypted one (RFC 7516). A header begins with `{"`, `{ ` or `{` and a line end.
-_JWT = compile_bytes(
-    rb"e(?:y[JAIN]|w[0o])[A-Za-z0-9_\-]{6,}=*(?:\.[A-Za-z0-9_\-]*=*){2,4}"
-)
+_JWT = compile_bytes(rb"e(?:y[JAIN]|w[0o])[A-Za-z0-9_\-]{6,}=*(?:\.[A-Za-z0-9_\-]*=*){2,4}")
 
 
 def _find_jwts(text: bytes) -> Hits:

@@ -29,9 +29,7 @@ _ENTITIES = {
 _ESCAPES = (
     rb"\\+(?:u\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|/)"
     rb"|%(?:25)*[2-7][0-9A-Fa-f]"
-    rb"|&(?:amp;)*(?:#0*[0-9]{1,7}|#[xX]0*[0-9A-Fa-f]{1,6}|"
-    + "|".join(_ENTITIES).encode()
-    + rb");"
+    rb"|&(?:amp;)*(?:#0*[0-9]{1,7}|#[xX]0*[0-9A-Fa-f]{1,6}|" + "|".join(_ENTITIES).encode() + rb");"
 )
 # Dashes and spaces that stand between groups of digits; NFKC leaves most of them alone.
 _DASHES = "\u058a\u05be\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2e3a\u2e3b\u30fc\uff0d"

@@ -8,9 +8,7 @@ from taskgate.masking.detectors import Span
 from taskgate.masking.finder import compile_bytes
 
 # RFC 8259 sections 6 and 7: the tokens that can hold a value.
-_TOKEN = compile_bytes(
-    rb'(?s)"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+\-]?[0-9]+)?'
-)
+_TOKEN = compile_bytes(rb'(?s)"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+\-]?[0-9]+)?')
 # Each costs some microseconds. A document with more of them is hidden whole.
 MAX_TOKENS = 50_000
 REDACTED_JSON = b'"[masked]"'

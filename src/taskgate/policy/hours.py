@@ -201,7 +201,7 @@ def _parse_days(word: str) -> frozenset[int]:
 def _day(word: str) -> int:
     number = _DAY_NUMBER.get(word.lower())
     if number is None:
-        raise ValueError(f"{word!r} is no day; {nearest(word.title()[:3], DAYS)}")
+        raise ValueError(f"{word!r} is no day; {nearest(word[:3], DAYS)}")
     return number
 
 
@@ -232,11 +232,9 @@ def _parse_zone(word: str) -> ZoneInfo:
 
 
 def _nearest_zone(word: str, known: frozenset[str]) -> str:
-    by_lower = {zone.lower(): zone for zone in known}
-    hint = nearest(word, by_lower)
-    if not hint.startswith("did you mean"):
-        return "write it as Europe/Berlin or America/New_York"
-    return f"did you mean {by_lower[hint.removeprefix('did you mean ').rstrip('?')]}?"
+    hint = nearest(word, known)
+    # All of the six hundred would be no help.
+    return hint if hint.startswith("did") else "write it as Europe/Berlin or America/New_York"
 
 
 def spell_moment(at: float) -> str:

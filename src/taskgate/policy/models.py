@@ -235,7 +235,8 @@ class Approvers(Strict):
 
 
 def _lasts(value: object) -> object:
-    return {"default": value, "at_most": value} if isinstance(value, str) else value
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return {"default": value, "at_most": value} if plain else value
 
 
 class LastsModel(Strict):

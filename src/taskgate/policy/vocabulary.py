@@ -76,11 +76,11 @@ class RuleVocabulary:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A suggestion for a mistyped word: `did you mean x?`, or the words there are."""
-    words = sorted(known)
-    near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    by_lower = {one.lower(): one for one in sorted(known)}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     if near:
-        return f"did you mean {near[0]}?"
-    return f"known here: {', '.join(words)}" if words else ""
+        return f"did you mean {by_lower[near[0]]}?"
+    return f"known here: {', '.join(by_lower.values())}" if by_lower else ""
 
 
 _Q, _S, _F = NameShape.QUALIFIED, NameShape.SINGLE, NameShape.FLEXIBLE

@@ -101,6 +101,9 @@ class _Diagnosis:
             for line in lines:
                 if waiting is not None:
                     self._judge(waiting, line, visit)
+                if len(self._chain.findings) >= MAX_FINDINGS:
+                    # Enough to know; what is planted to be endless must not be followed.
+                    return
                 waiting = line
         if waiting is not None:
             self._judge(waiting, None, visit)

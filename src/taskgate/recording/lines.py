@@ -1,6 +1,8 @@
 """The lines of a file, plain or packed, in bounded memory."""
 
 import io
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,9 +53,13 @@ def open_lines(path: Path) -> Iterator[Iterator[Line]]:
 
     Raises:
         OSError: it cannot be opened.
-        Unreadable: it is packed, and damaged.
+        Unreadable: it is no plain file; or it is packed, and damaged.
     """
-    with path.open("rb") as file:
+    # A pipe in a recording's place must not be waited for.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Unreadable("it is no plain file")
         if path.suffix == ".zst":
             yield _packed_lines(file)
         else:

@@ -16,6 +16,7 @@ from taskgate.model import limits
 from taskgate.model.errors import NotRecorded, Unreadable
 from taskgate.model.event import Event, EventKind
 from taskgate.recording import layout
+from taskgate.recording.files import make_directory
 from taskgate.recording.format import (
     Entry,
     Trailer,
@@ -116,6 +117,8 @@ def _recover_one(journal: Journal, path: Path, known: _Known | None, now: float)
         "damage": damage,
         # A crash right after the file was made; or a file that was put there.
         "late": known is None,
+        # How far a mark had vouched for it before the crash.
+        "signed": known.marked if known is not None and scan.mark_met else 0,
     }
     log.append(Event(EventKind.RECORDING_RECOVERED, now, facts))
     log.flush()
@@ -155,6 +158,8 @@ def _scan(path: Path, before: bytes, known: _Known | None) -> _Scan:
                     scan.lines_behind += entry is not None
     except OSError as error:
         raise NotRecorded(f"{path.name} cannot be read: {error.strerror}") from error
+    except Unreadable as error:
+        raise NotRecorded(f"{path.name} cannot be recovered: {error.message}") from error
     return scan
 
 
@@ -174,6 +179,9 @@ def _sealed_well(journal: Journal, recording: str, scan: _Scan) -> bool:
 
 def _damage(scan: _Scan, known: _Known | None) -> str:
     found: list[str] = []
+    if known is None and scan.count > 1:
+        # The first event alone is written before the chain is told.
+        found.append("it goes on, though its opening is not in the chain of heads")
     if known is not None and known.marked and not scan.mark_met:
         found.append(f"it does not hold what was signed of its first {known.marked} entries")
     if scan.lines_behind:
@@ -190,11 +198,11 @@ def _cut(journal: Journal, path: Path, keep: int, opened_at: float) -> tuple[str
         return "", 0, ""
     recording = layout.recording_of(path)
     name = layout.sealed_name(recording, opened_at).removesuffix(layout.SUFFIX)
-    evidence = journal.directory / (name + layout.EVIDENCE_SUFFIX)
+    make_directory((journal.directory / name).parent)
+    evidence = _free_name(journal.directory / name)
     digest = hashlib.sha256()
     try:
-        evidence.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with path.open("r+b") as torn, open(os.open(evidence, flags, 0o600), "wb") as kept:
             torn.seek(keep)
             while chunk := torn.read(_COPY_BYTES):
@@ -209,6 +217,16 @@ def _cut(journal: Journal, path: Path, keep: int, opened_at: float) -> tuple[str
     return evidence.relative_to(journal.directory).as_posix(), cut_bytes, digest.hexdigest()
 
 
+def _free_name(base: Path) -> Path:
+    """An earlier recovery that was itself cut short may have left evidence."""
+    evidence = base.with_name(base.name + layout.EVIDENCE_SUFFIX)
+    number = 1
+    while evidence.exists():
+        number += 1
+        evidence = base.with_name(f"{base.name}-{number}{layout.EVIDENCE_SUFFIX}")
+    return evidence
+
+
 def _look_for(journal: Journal, recording: str, about: _Known) -> list[Recovered]:
     """A recording that the chain calls open, without a file in `open/`."""
     name = layout.sealed_name(recording, about.opened_at)
@@ -217,7 +235,7 @@ def _look_for(journal: Journal, recording: str, about: _Known) -> list[Recovered
         if candidate.exists():
             try:
                 scan = _scan(candidate, genesis(journal.gateway, recording), None)
-            except Unreadable:
+            except NotRecorded:
                 break
             if _sealed_well(journal, recording, scan) and scan.trailer is not None:
                 # Its last entry in the chain was lost with the machine's power.

@@ -183,6 +183,7 @@ class _FileCheck:
         self._gateway = gateway
         self._mark: tuple[int, str] | None = None
         self._mark_met = False
+        self._opened_at = 0.0
         self.chain = Chain(0, b"")
         self.trailer: Trailer | None = None
         self.heads_seen = 0
@@ -236,6 +237,7 @@ class _FileCheck:
         if self._mark is not None and entry.number == self._mark[0]:
             self._mark_met = entry.hash.hex() == self._mark[1]
         if entry.number == 1:
+            self._opened_at = entry.at
             heads = entry.facts.get("heads")
             if isinstance(heads, list) and heads and isinstance(heads[0], int):
                 self.heads_seen = heads[0]
@@ -250,11 +252,18 @@ class _FileCheck:
             self.find(entry.number, Damage.CHANGED, f"recovery found it damaged: {damage}")
         if entry.facts.get("late"):
             self.notes.append(f"{self._file} was entered into the chain of heads by recovery")
+        events, signed = entry.facts.get("events"), entry.facts.get("signed")
+        if isinstance(events, int) and isinstance(signed, int) and signed < events:
+            self.notes.append(
+                f"{self._file}: entries {signed + 1} to {events} were first signed by recovery, "
+                "after the gateway had been killed"
+            )
         if not evidence:
             return
-        path = self._directory / Path(evidence).name
-        for candidate in (self._directory / evidence, self._path.parent / path.name):
-            if candidate.is_file() and ".." not in Path(evidence).parts:
+        # Below the audit directory; or beside a recording that was copied out of it.
+        day, name = layout.day_of(self._opened_at), Path(evidence).name
+        for candidate in (self._directory / day / name, self._path.parent / name):
+            if candidate.is_file():
                 with candidate.open("rb") as file:
                     found = hashlib.file_digest(file, "sha256").hexdigest()
                 if found != entry.facts.get("cut_sha256"):

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from taskgate.model import limits
-from taskgate.model.errors import BadConfig, StoreUnavailable, TaskgateError, Unreadable
+from taskgate.model.errors import BadConfig, Conflict, StoreUnavailable, TaskgateError, Unreadable
 from taskgate.model.secret import Secret
 
 # At level debug it logs every statement with its parameters.
@@ -69,7 +69,7 @@ class Database:
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the block's end and rolled back on any error.
 
-        Raises: StoreUnavailable. IntegrityError passes, for the caller to name what it means.
+        Raises: StoreUnavailable; Conflict where a key is taken or missing.
         """
         async with self._translated(timeout_s):
             if self._one_writer is None:
@@ -97,8 +97,10 @@ class Database:
         try:
             async with asyncio.timeout(timeout_s):
                 yield
-        except (IntegrityError, TaskgateError):
+        except TaskgateError:
             raise
+        except IntegrityError as error:
+            raise Conflict("the store holds something that does not go with this") from error
         except TimeoutError:
             raise StoreUnavailable(
                 f"the state store did not answer within {timeout_s:g} s",

@@ -173,7 +173,6 @@ sessions = sa.Table(
     sa.Column("grant_id", sa.Text, sa.ForeignKey("grants.id"), nullable=False, index=True),
     sa.Column("node", sa.Text, nullable=False),
     sa.Column("identity", sa.Text, nullable=False),
-    sa.Column("person", sa.Text, nullable=False, index=True),
     sa.Column("task", sa.Text, nullable=False, index=True),
     sa.Column("resource", sa.Text, nullable=False),
     sa.Column("protocol", sa.Text, nullable=False),

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from taskgate.model.account import Backoff, User
 from taskgate.model.errors import Conflict, NotFound
@@ -36,7 +35,7 @@ class SqlUsers:
                         kind=user.kind.value,
                     )
                 )
-        except IntegrityError:
+        except Conflict:
             raise Conflict(f"there is a user {user.name} already") from None
 
     async def get(self, name: str) -> User | None:

@@ -485,7 +485,7 @@ class Answers:
     def _scrubbed(self, tag: int, report: messages.ServerReport, run: Run | None) -> bytes:
         tainted = self._c.names.tainted or (run is not None and run.judged.tainted)
         return messages.encode_report(
-            tag, scrubbed(report.fields, self._c.gate.masks(), tainted=tainted)
+            tag, scrubbed(report.fields, self._c.gate.masks(), self._mask_key, tainted=tainted)
         )
 
     def _notice(self, frame: bytes) -> None:
@@ -498,7 +498,7 @@ class Answers:
 
     def _notification(self, frame: bytes) -> None:
         message = messages.parse_notification(frame)
-        payload = scrubbed_payload(message.payload, self._c.gate.masks())
+        payload = scrubbed_payload(message.payload, self._c.gate.masks(), self._mask_key)
         if payload != message.payload:
             frame = messages.encode_notification(
                 messages.Notification(message.process_id, message.channel, payload)

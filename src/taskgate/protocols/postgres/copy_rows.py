@@ -161,9 +161,7 @@ class _Lines:
 
     __slots__ = ("_dialect", "_header", "_steps", "complete")
 
-    def __init__(
-        self, steps: FieldSteps, dialect: CsvDialect | TextDialect, header: bool
-    ) -> None:
+    def __init__(self, steps: FieldSteps, dialect: CsvDialect | TextDialect, header: bool) -> None:
         self._steps = steps
         self._dialect = dialect
         self._header = header
@@ -233,7 +231,6 @@ class _Lines:
             fields[at] = dialect.encode(new, alone=len(fields) == 1)
             changed = True
         return dialect.delimiter.join(fields) + b"\n" if changed else row
-
 
     def _needed(self, fields: list[bytes]) -> Sequence[FieldStep | None]:
         steps = self._steps

@@ -250,8 +250,10 @@ class CsvDialect:
         quote, escape = self.quote, self.escape
         special = (self.delimiter, quote, b"\n", b"\r")
         # `\.` on a line by itself once ended the data.
-        if value != self.null and not any(s in value for s in special) and not (
-            alone and value == b"\\."
+        if (
+            value != self.null
+            and not any(s in value for s in special)
+            and not (alone and value == b"\\.")
         ):
             return value
         if escape != quote:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from taskgate.masking.detectors import Detectors
+from taskgate.masking.content import KindMasker
 from taskgate.masking.plan import FieldOrigin, MaskCounts, plan_fields
 from taskgate.model.errors import ProtocolViolation
 from taskgate.model.masks import MaskSet
@@ -182,14 +182,17 @@ def _type(catalog: Catalog, output: Output | None) -> int:
 
 
 def scrubbed(
-    fields: Sequence[tuple[str, str]], masks: MaskSet, *, tainted: bool
+    fields: Sequence[tuple[str, str]], masks: MaskSet, key: bytes, *, tainted: bool
 ) -> tuple[tuple[str, str], ...]:
     """An error's or notice's fields with what might quote a hidden value taken out."""
-    detectors = Detectors(mask.kind for mask in masks.kinds)
-    return tuple(scrub_fields(tuple(fields), tainted=tainted, detectors=detectors))
+    return scrub_fields(tuple(fields), tainted=tainted, kinds=_kinds(masks, key))
 
 
-def scrubbed_payload(payload: str, masks: MaskSet) -> str:
+def scrubbed_payload(payload: str, masks: MaskSet, key: bytes) -> str:
     """A notification's payload; withheld where the task masks columns, for anyone may have put
     their values into it."""
-    return scrub_payload(payload, masks)
+    return scrub_payload(payload, tainted=bool(masks.columns), kinds=_kinds(masks, key))
+
+
+def _kinds(masks: MaskSet, key: bytes) -> KindMasker | None:
+    return KindMasker(masks.kinds, key, MaskCounts()) if masks.kinds else None

@@ -126,9 +126,7 @@ def ready_steps(
             looked_at.add(at)
         else:
             unreadable = True
-    return FieldSteps(
-        tuple(masks), tuple(steps), frozenset(looked_at), unreadable, counts, masker
-    )
+    return FieldSteps(tuple(masks), tuple(steps), frozenset(looked_at), unreadable, counts, masker)
 
 
 def _last_step(steps: Sequence[FieldStep | None]) -> int:
@@ -277,8 +275,7 @@ class RowRewriter:
 
 def _long_row(length: int) -> OverLimit:
     return OverLimit(
-        f"a row of {length} bytes is too long to be masked; at most "
-        f"{MAX_MASKED_ROW_BYTES} are",
+        f"a row of {length} bytes is too long to be masked; at most {MAX_MASKED_ROW_BYTES} are",
         hint="Leave out its longest columns, or cut them with substr().",
     )
 

@@ -223,6 +223,4 @@ def bytea_bytes(text: bytes) -> bytes:
             return bytes.fromhex(text[2:].decode("ascii"))
         except ValueError:
             return text
-    return _ESCAPED.sub(
-        lambda m: b"\\" if m[1] == b"\\" else bytes((int(m[1], 8),)), text
-    )
+    return _ESCAPED.sub(lambda m: b"\\" if m[1] == b"\\" else bytes((int(m[1], 8),)), text)

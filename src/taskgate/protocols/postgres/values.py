@@ -112,9 +112,10 @@ def _hash_op(shape: Shape, binary: bool, key: bytes, encoding: str) -> FieldOp |
         return _hash_text_op(shape, key, encoding)
     if shape in _JSONS:
         version = binary and shape is Shape.JSONB
-        return lambda data: (b"\x01" if version else b"") + b'"%s"' % hashed(
-            data[version:].decode("utf-8", "surrogateescape"), key
-        ).encode()
+        return lambda data: (
+            (b"\x01" if version else b"")
+            + b'"%s"' % hashed(data[version:].decode("utf-8", "surrogateescape"), key).encode()
+        )
     if shape in _INTEGERS:
         return _hash_integer_op(shape, binary, key)
     if shape is Shape.UUID:

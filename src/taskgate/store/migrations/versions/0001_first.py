@@ -183,7 +183,6 @@ def upgrade() -> None:
         sa.Column("grant_id", sa.Text(), nullable=False),
         sa.Column("node", sa.Text(), nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
-        sa.Column("person", sa.Text(), nullable=False),
         sa.Column("task", sa.Text(), nullable=False),
         sa.Column("resource", sa.Text(), nullable=False),
         sa.Column("protocol", sa.Text(), nullable=False),
@@ -197,7 +196,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sessions_ended_at"), "sessions", ["ended_at"], unique=False)
     op.create_index(op.f("ix_sessions_grant_id"), "sessions", ["grant_id"], unique=False)
-    op.create_index(op.f("ix_sessions_person"), "sessions", ["person"], unique=False)
     op.create_index(op.f("ix_sessions_started_at"), "sessions", ["started_at"], unique=False)
     op.create_index(op.f("ix_sessions_task"), "sessions", ["task"], unique=False)
     op.create_table(

@@ -1,0 +1,183 @@
+"""Figures to a page and a picture. Every number on them is from the one run."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from bench.measure import Bulk, Idle, Statements
+
+_COLOURS = {
+    "direct": "#9aa5b5",
+    "relay": "#5b8def",
+    "pgbouncer session": "#1a7f5a",
+    "pgbouncer transaction": "#7fc8a9",
+    "gate": "#b3561e",
+    "gate, masked": "#d98e5f",
+    "gate, detected": "#ecc7ae",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's figures. `quick` marks one too short to quote."""
+
+    statements: Sequence[Statements]
+    bulk: Sequence[Bulk]
+    idle: Sequence[Idle]
+    server: str
+    seconds_each: int
+    quick: bool
+
+    def one(self, way: str, mode: str, clients: int) -> Statements | None:
+        return next(
+            (s for s in self.statements if (s.way, s.mode, s.clients) == (way, mode, clients)), None
+        )
+
+    def big(self, way: str, what: str) -> Bulk | None:
+        return next((b for b in self.bulk if (b.way, b.what) == (way, what)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """One aim of the design, and what the run reached."""
+
+    what: str
+    aim: str
+    reached: str
+    met: bool
+
+
+def aims(run: Run) -> list[Aim]:
+    """What issue and design aim at, as ratios within the run."""
+    found = []
+    for mode in ("simple", "prepared"):
+        for clients in sorted({s.clients for s in run.statements}):
+            gate, bouncer = (
+                run.one("gate", mode, clients),
+                run.one("pgbouncer session", mode, clients),
+            )
+            if gate and bouncer and gate.cpu_us and bouncer.cpu_us:
+                ratio = gate.cpu_us / bouncer.cpu_us
+                found.append(Aim(f"CPU a statement over pgbouncer's, {mode}, {clients} clients",
+                                 "at most 1.5", f"{ratio:.2f}", ratio <= 1.5))  # fmt: skip
+    for what in ("SELECT", "COPY"):
+        gate_bulk, relay = run.big("gate", what), run.big("relay", what)
+        if gate_bulk and relay:
+            ratio = gate_bulk.mb_per_s / relay.mb_per_s
+            found.append(Aim(f"Unmasked {what} over the bare relay's speed", "at least 0.7",
+                             f"{ratio:.2f}", ratio >= 0.7))  # fmt: skip
+    grown = [b.grew_mib for b in run.bulk if b.way.startswith("gate") and b.grew_mib is not None]
+    if grown:
+        found.append(Aim("Memory that a bulk answer adds to the gate", "constant",
+                         f"{max(grown):.0f} MiB at most", max(grown) < 64))  # fmt: skip
+    for one in run.idle:
+        if one.way == "gate":
+            found.append(Aim(f"Memory of an idle session, over {one.sessions}", "at most 60 KiB",
+                             f"{one.kib_each:.0f} KiB", one.kib_each <= 60))  # fmt: skip
+    return found
+
+
+def write(run: Run, folder: Path, limits: str) -> None:
+    """`README.md`, `figures.json` and `cpu.svg` in `folder`. `limits` says what holds it back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures.json").write_text(
+        json.dumps(
+            {
+                "statements": [asdict(s) for s in run.statements],
+                "bulk": [asdict(b) for b in run.bulk],
+                "idle": [asdict(i) for i in run.idle],
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+    _plot(run, folder / "cpu.svg")
+    (folder / "README.md").write_text("\n".join(_page(run, limits)) + "\n")
+
+
+def _page(run: Run, limits: str) -> list[str]:
+    lines = [
+        "# How fast the gate is", "",
+        "Written by `make bench`; every figure is from one run on one machine, so read the ratios.",
+        *(["", "**A quick run: too short to quote.**"] if run.quick else []), "",
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"PostgreSQL {run.server}; {run.seconds_each} s for each figure; client, middle and "
+        "database share the cores. The gate records everything (`durability: process`) under a "
+        "task with column patterns, denies and masks. No TLS on any side.", "",
+        "## Aims", "", "| | aim | reached | |", "|---|---|---|---|",
+        *(f"| {a.what} | {a.aim} | {a.reached} | {'met' if a.met else '**missed**'} |"
+          for a in aims(run)), "",
+        *([limits, ""] if limits else []),
+        "![CPU a statement](cpu.svg)", "",
+        "## Statements: `pgbench -S`", "",
+        "CPU is what the process in the middle takes for one statement, user and system.", "",
+        "| way | mode | clients | statements/s | of direct | p50 ms | p99 ms | added p50 ms "
+        "| CPU µs | of pgbouncer |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for s in run.statements:
+        direct = run.one("direct", s.mode, s.clients)
+        bouncer = run.one("pgbouncer session", s.mode, s.clients)
+        ratio = f"{s.tps / direct.tps:.2f}" if direct else ""
+        added = f"{s.p50_ms - direct.p50_ms:.3f}" if direct and direct is not s else ""
+        of_bouncer = (
+            f"{s.cpu_us / bouncer.cpu_us:.2f}" if bouncer and bouncer.cpu_us and s.cpu_us else ""
+        )
+        lines.append(
+            f"| {s.way} | {s.mode} | {s.clients} | {s.tps:,.0f} | {ratio} | {s.p50_ms:.3f} "
+            f"| {s.p99_ms:.3f} | {added} | {'' if s.cpu_us is None else f'{s.cpu_us:.0f}'} "
+            f"| {of_bouncer} |"
+        )
+    size = max((b.megabytes for b in run.bulk), default=0)
+    lines += [
+        "", f"## Bulk: {size / 1000:.1f} GB in one answer", "",
+        "`masked` hides one column of three; `detected` looks for card and social security numbers "
+        "in every value. Memory is the peak over the idle process.", "",
+        "| way | what | MB/s | of relay | CPU s/GB | memory MiB |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for b in run.bulk:
+        relay = run.big("relay", b.what)
+        ratio = f"{b.mb_per_s / relay.mb_per_s:.2f}" if relay else ""
+        lines.append(
+            f"| {b.way} | {b.what} | {b.mb_per_s:,.0f} | {ratio} "
+            f"| {'' if b.cpu_s_per_gb is None else f'{b.cpu_s_per_gb:.2f}'} "
+            f"| {'' if b.grew_mib is None else f'{b.grew_mib:.1f}'} |"
+        )
+    lines += ["", "## Idle sessions", "", "| way | sessions | KiB each |", "|---|---|---|"]
+    lines += [f"| {i.way} | {i.sessions:,} | {i.kib_each:.0f} |" for i in run.idle]
+    lines += ["", "A profile of the gate under load: [profile.txt](profile.txt)."]
+    return lines
+
+
+def _plot(run: Run, path: Path) -> None:
+    plt.rcParams["svg.hashsalt"] = "taskgate"
+    plt.rcParams["svg.fonttype"] = "none"
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+    clients = sorted({s.clients for s in run.statements})
+    for axis, mode in zip(axes, ("simple", "prepared"), strict=True):
+        ways = [w for w in _COLOURS if any(s.way == w and s.cpu_us for s in run.statements)]
+        for place, way in enumerate(ways):
+            shown = [(i, s.cpu_us) for i, c in enumerate(clients)
+                     if (s := run.one(way, mode, c)) is not None and s.cpu_us]  # fmt: skip
+            offset = (place - (len(ways) - 1) / 2) * 0.2
+            bars = axis.bar([i + offset for i, _ in shown], [cpu for _, cpu in shown], 0.19,
+                            color=_COLOURS[way], label=way)  # fmt: skip
+            axis.bar_label(bars, fmt="%.0f", fontsize=7)
+        axis.set_xticks(range(len(clients)), [f"{c} clients" for c in clients])
+        axis.set_title(mode, fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("CPU µs a statement")
+    axes[1].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

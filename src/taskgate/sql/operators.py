@@ -1,0 +1,103 @@
+"""Operators and types: the user-defined functions that stand behind them.
+
+Source: PostgreSQL manual, sections 10.2 (how an operator is picked) and 10.4; pg_cast.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from postgast import pg_query_pb2 as pb
+
+from taskgate.model.action import Action
+from taskgate.sql.entries import Routine
+from taskgate.sql.known import TOTAL_CASTS, TOTAL_OPERATORS
+from taskgate.sql.nodes import strings
+from taskgate.sql.spelling import SYSTEM, split_name, unresolved
+from taskgate.sql.values import Value, failing, union
+
+if TYPE_CHECKING:
+    from taskgate.sql.reader import Reader
+
+
+def apply_operator(reader: "Reader", parts: Sequence[str], operands: Sequence[Value]) -> Value:
+    """The lineage of an operator's result; its actions are noted."""
+    functions = judge_operator(reader, parts)
+    flowing = union(operands)
+    if functions:
+        for value in operands:
+            reader.findings.compare(value)
+        return Value(
+            flowing.sources, False, flowing.unknown, flowing.functions | functions, fails=True
+        )
+    total = 0
+    if not any(v.fails for v in operands):
+        total = TOTAL_OPERATORS.get(parts[-1], 0)
+    for value in operands[total:]:
+        if not value.empty:
+            reader.findings.compare(value)
+    if total < len(operands):
+        return failing(flowing)
+    return Value(flowing.sources, False, flowing.unknown, flowing.functions, flowing.fails)
+
+
+def judge_operator(reader: "Reader", parts: Sequence[str]) -> frozenset[str]:
+    """Notes the calls of user-defined functions that an operator of this name may be; which."""
+    schema, name = split_name(parts)
+    if schema == SYSTEM:
+        return frozenset()
+    if reader.names.blind(schema):
+        return _unresolved_call(reader, name)
+    return _judge_routines(reader, reader.names.operator(schema, name).routines)
+
+
+def note_sort_operator(reader: "Reader", item: pb.SortBy) -> None:
+    """ORDER BY ... USING an operator of the user's runs its function."""
+    if item.use_op:
+        judge_operator(reader, strings(item.use_op))
+
+
+def _unresolved_call(reader: "Reader", name: str) -> frozenset[str]:
+    reader.findings.act(Action("call", unresolved(name), "function", True))
+    reader.findings.opaque = reader.findings.may_change_resolution = True
+    return frozenset({unresolved(name)})
+
+
+def _judge_routines(reader: "Reader", routines: Sequence[Routine]) -> frozenset[str]:
+    found: set[str] = set()
+    for routine in routines:
+        if routine.native:
+            continue
+        found.add(routine.spelled)
+        reader.findings.act(Action("call", routine.spelled, "function", routine.volatile))
+        reader.findings.opaque = True
+        reader.findings.may_change_resolution = True
+    return frozenset(found)
+
+
+def cast(reader: "Reader", type_name: pb.TypeName, value: Value) -> Value:
+    """The lineage of a cast's result; the calls of user-defined cast functions are noted."""
+    functions = judge_type(reader, type_name)
+    parts = strings(type_name.names)
+    builtin = len(parts) == 1 or parts[0] == SYSTEM
+    if functions:
+        reader.findings.compare(value)
+        return Value(value.sources, False, value.unknown, value.functions | functions, fails=True)
+    if builtin and parts[-1] in TOTAL_CASTS and not type_name.array_bounds:
+        return Value(value.sources, False, value.unknown, value.functions, value.fails)
+    if not value.empty:
+        reader.findings.compare(value)
+    return failing(value)
+
+
+def judge_type(reader: "Reader", type_name: pb.TypeName) -> frozenset[str]:
+    """Notes the calls of user-defined functions that converting to this type may make; which."""
+    schema, name = split_name(strings(type_name.names))
+    if schema == SYSTEM or not name:
+        return frozenset()
+    if reader.names.blind(schema):
+        return _unresolved_call(reader, name)
+    # An array's own name begins with an underscore; its elements may have casts of their own.
+    found = [reader.names.type(schema, name)]
+    if name.startswith("_"):
+        found.append(reader.names.type(schema, name[1:]))
+    return _judge_routines(reader, [r for one in found if one is not None for r in one.casts])

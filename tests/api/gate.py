@@ -1,0 +1,237 @@
+"""A real gateway process with people in every role, for the tests of its API."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from taskgate.gateway.config import load_config
+from taskgate.gateway.foundation import local_users, open_state
+from taskgate.model.approval import Approval
+from taskgate.model.decision import ApprovalDemand
+from taskgate.model.ids import new_id
+from taskgate.policy.load import load_dir
+
+PEOPLE: Mapping[str, tuple[str, ...]] = {
+    "ann": ("analysts",),
+    "bob": ("analysts",),
+    "lea": ("leads",),
+    "lou": ("leads",),
+    "aud": ("audit",),
+    "rep": ("replay",),
+    "rev": ("revoke",),
+    "aut": ("authors",),
+    "adm": ("admins",),
+    "non": (),
+}
+POLICY = """
+kind: Resource
+name: shop
+protocol: postgres
+address: 127.0.0.1:1
+tls: disable
+database: shop
+credential: {username: tg, password: {env: SHOP_PASSWORD}}
+---
+kind: Resource
+name: shop-eu
+protocol: postgres
+address: 127.0.0.1:1
+tls: disable
+database: shop
+credential: {username: tg, password: {env: SHOP_PASSWORD}}
+---
+kind: Task
+name: sales-report
+description: Weekly revenue by region, read only
+resource: shop
+for: {groups: [analysts]}
+lasts: {default: 1h, at_most: 4h}
+permit:
+  - select: [shop.orders]
+hold:
+  - update: [shop.orders]
+    for: {groups: [leads], people: 1, within: 15m}
+approvals: {standing: {uses: 5, lasts: 15m}}
+---
+kind: Task
+name: both-shops
+resources: [shop, shop-eu]
+for: {groups: [analysts]}
+permit:
+  - select: [shop.orders]
+---
+kind: Task
+name: lead-work
+resource: shop
+for: {groups: [leads]}
+permit:
+  - select: [shop.orders]
+---
+{kind: Role, name: auditors, for: {groups: [audit]}, may: [audit]}
+---
+{kind: Role, name: watchers, for: {groups: [replay]}, may: [replay]}
+---
+{kind: Role, name: revokers, for: {groups: [revoke]}, may: [revoke]}
+---
+{kind: Role, name: writers, for: {groups: [authors]}, may: [author]}
+---
+{kind: Role, name: keepers, for: {groups: [admins]}, may: [administer]}
+"""
+
+
+def password_of(name: str) -> str:
+    return f"the password of {name}"
+
+
+@dataclass(slots=True)
+class Gate:
+    """The process, and a signed-in client for each of PEOPLE."""
+
+    folder: Path
+    url: str
+    process: "subprocess.Popen[bytes]"
+    ca: Path
+    tokens: dict[str, str] = field(default_factory=dict)
+    _clients: dict[str | None, httpx.Client] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "gate.yaml"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def client(self, who: str | None = None) -> httpx.Client:
+        """Verifies the gateway's certificate; signed in as `who`, or as nobody."""
+        headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
+        context = ssl.create_default_context(cafile=str(self.ca))
+        return httpx.Client(
+            base_url=self.url, verify=context, headers=headers, timeout=20, trust_env=False
+        )
+
+    def call(self, who: str | None, method: str, path: str, body: object = None) -> httpx.Response:
+        if who not in self._clients:
+            self._clients[who] = self.client(who)
+        client = self._clients[who]
+        return (
+            client.request(method, path, json=body)
+            if body is not None
+            else (client.request(method, path))
+        )
+
+    def grant(self, who: str = "ann", task: str = "sales-report") -> str:
+        answer = self.call(who, "POST", "/v1/grants", {"task": task, "reason": "a test"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["grant"]["id"])
+
+    async def held(
+        self,
+        grant: str,
+        text: str = "UPDATE shop.orders SET note = 'x'",
+        *,
+        who: str = "ann",
+        people: int = 1,
+        within_s: float = 600.0,
+    ) -> str:
+        """A held request of a session on another node, as the store has it; its id."""
+        now = time.time()
+        approval = Approval(
+            id=new_id("a"),
+            grant_id=grant,
+            session_id=new_id("s"),
+            requester_key=f"local:{who}",
+            task="sales-report",
+            resource="shop",
+            text=text,
+            parameters=("1", None),
+            digest=os.urandom(32).hex(),
+            shape=os.urandom(32).hex(),
+            rule="sales-report/hold[0]",
+            policy_version=load_dir(self.folder / "policy").version,
+            demands=(ApprovalDemand(frozenset({"leads"}), frozenset(), people, within_s),),
+            asked_at=now,
+            expires_at=now + within_s,
+            requester_keys=frozenset({f"local:{who}"}),
+        )
+        async with open_state(load_config(self.config)) as state:
+            assert await state.store.approvals.add(approval, "another-node")
+        return approval.id
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+async def start_gate(
+    folder: Path,
+    *,
+    policy: bool = True,
+    people: Mapping[str, tuple[str, ...]] = PEOPLE,
+    more: str = "",
+) -> Gate:
+    """Starts a gateway in `folder`, with PEOPLE in its store, and signs all of them in."""
+    port = _free_port()
+    if policy:
+        (folder / "policy").mkdir(exist_ok=True)
+        (folder / "policy" / "all.yaml").write_text(POLICY)
+    config = folder / "gate.yaml"
+    config.write_text(
+        f"state_dir: state\napi: {{port: {port}}}\npostgres: {{port: 0}}\ndrain_s: 2\n"
+        + ("policy: policy\n" if policy else "")
+        + more
+    )
+    async with open_state(load_config(config)) as state, local_users(state) as users:
+        there = {user.name for user in await users.list()}
+        for name, groups in people.items():
+            if name not in there:
+                await users.add(name, password_of(name), frozenset(groups), time.time())
+    gate = Gate(folder, f"https://localhost:{port}", launch(folder), folder / "state/tls/ca.pem")
+    wait_ready(gate)
+    for name in people:
+        answer = gate.call(None, "POST", "/v1/login", {"name": name, "password": password_of(name)})
+        assert answer.status_code == 200, answer.text
+        gate.tokens[name] = answer.json()["token"]
+    return gate
+
+
+def launch(folder: Path) -> "subprocess.Popen[bytes]":
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "taskgate.cli.main", "serve", "--config", "gate.yaml"],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def wait_ready(gate: Gate, timeout_s: float = 20.0) -> None:
+    """Until it answers at all, ready or not."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        assert gate.process.poll() is None, gate.log
+        try:
+            if gate.ca.exists() and gate.call(None, "GET", "/healthz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"not up after {timeout_s} s:\n{gate.log}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

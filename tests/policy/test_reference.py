@@ -1,0 +1,52 @@
+"""The committed reference and the editors' schema are those of the models."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from taskgate.policy.models import ResourceModel, RoleModel, TaskBase
+from taskgate.policy.reference import examples, reference
+from taskgate.policy.schema import schema
+from taskgate.policy.vocabulary import POSTGRES
+
+DOCS = Path(__file__).parents[2] / "docs" / "policy.md"
+
+
+def test_the_committed_reference_is_current() -> None:
+    assert DOCS.read_text("utf-8") == reference(), (
+        "run: python -m taskgate.policy.reference > docs/policy.md"
+    )
+
+
+def test_every_key_and_verb_stands_in_the_reference() -> None:
+    text = reference()
+    for model in (ResourceModel, RoleModel, TaskBase):
+        for name, field in model.model_fields.items():
+            assert f"| `{field.alias or name}` |" in text
+            assert field.description, f"{model.__name__}.{name} says nothing of itself"
+    for verb in POSTGRES.words():
+        assert f"| `{verb}` |" in text
+    for example in examples().values():
+        assert example.rstrip() in text
+
+
+def test_the_schema_is_json_and_strict() -> None:
+    made = json.loads(json.dumps(schema()))
+    assert len(made["oneOf"]) == 3
+    definitions = made["$defs"]
+    assert set(definitions["PermitRule"]["properties"]) == {"reason", "trusted", *POSTGRES.words()}
+    assert set(definitions["HoldRule"]["properties"]) == {"reason", "for", *POSTGRES.words()}
+    for name, definition in definitions.items():
+        if definition.get("type") == "object":
+            assert definition["additionalProperties"] is False, name
+    assert "as" in definitions["MaskModel"]["required"]
+
+
+@pytest.mark.parametrize("name", list(examples()))
+def test_the_schema_knows_every_key_of_the_examples(name: str) -> None:
+    definitions = schema()["$defs"]
+    for document in yaml.safe_load_all(examples()[name]):
+        model = {"Task": "Task", "Role": "RoleModel", "Resource": "ResourceModel"}[document["kind"]]
+        assert set(document) <= set(definitions[model]["properties"])
