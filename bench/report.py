@@ -67,7 +67,7 @@ def aims(run: Run) -> list[Aim]:
             )
             if gate and bouncer and gate.cpu_us and bouncer.cpu_us:
                 ratio = gate.cpu_us / bouncer.cpu_us
-                found.append(Aim(f"CPU a statement over pgbouncer's, {mode}, {clients} clients",
+                found.append(Aim(f"CPU a statement over pgbouncer's, {mode}, {_clients(clients)}",
                                  "at most 1.5", f"{ratio:.2f}", ratio <= 1.5))  # fmt: skip
     for what in ("SELECT", "COPY"):
         gate_bulk, relay = run.big("gate", what), run.big("relay", what)
@@ -159,6 +159,10 @@ def _page(run: Run, limits: str) -> list[str]:
     return lines
 
 
+def _clients(count: int) -> str:
+    return "1 client" if count == 1 else f"{count} clients"
+
+
 def _plot(run: Run, path: Path) -> None:
     plt.rcParams["svg.hashsalt"] = "taskgate"
     plt.rcParams["svg.fonttype"] = "none"
@@ -173,11 +177,12 @@ def _plot(run: Run, path: Path) -> None:
             bars = axis.bar([i + offset for i, _ in shown], [cpu for _, cpu in shown], 0.19,
                             color=_COLOURS[way], label=way)  # fmt: skip
             axis.bar_label(bars, fmt="%.0f", fontsize=7)
-        axis.set_xticks(range(len(clients)), [f"{c} clients" for c in clients])
+        axis.set_xticks(range(len(clients)), [_clients(c) for c in clients])
         axis.set_title(mode, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("CPU µs a statement")
-    axes[1].legend(frameon=False, fontsize=8)
-    figure.tight_layout()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

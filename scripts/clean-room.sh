@@ -93,7 +93,7 @@ for step in ${STEPS:-user-demo root-demo root-test}; do
     root-test) inside root "[ -d taskgate ] || { $clone; }; cd ~/taskgate && .ci/run" ;;
     user-setup) inside visitor "rm -rf taskgate; $clone && time scripts/venv.sh demo && time scripts/venv.sh demo" ;;
     root-setup) inside root "rm -rf taskgate; $clone && time scripts/venv.sh demo && scripts/system-packages.sh postgresql-15" ;;
-    shell) chroot "$room" env -i "${passed[@]}" HOME=/root TERM="${TERM:-dumb}" bash -c "${COMMAND:-bash}" ;;
+    shell) chroot "$room" env -i "${passed[@]}" HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" bash -c "${COMMAND:-bash}" ;;
     *) echo "no such step: $step" >&2; exit 1 ;;
   esac
 done

@@ -112,7 +112,7 @@ def test_the_table_has_every_route(gate: Gate) -> None:
 
 
 def _template(path: str, paths: dict[str, object]) -> str:
-    plain = path.split("?")[0].split("/")
+    plain = path.split("?", maxsplit=1)[0].split("/")
     for template in paths:
         parts = template.split("/")
         if len(parts) == len(plain) and all(

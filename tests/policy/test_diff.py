@@ -48,9 +48,9 @@ def changes(old: str, new: str) -> list[str]:
             ],
         ),
         (
-            "mask: [{columns: s.a.x, as: hash}, {columns: '*.*.x', as: redact}]",
-            "mask: [{columns: s.a.x, as: hash}, {columns: '*.*.x', as: redact}]",
-            [],
+            "mask: [{columns: 's.*.x', as: hash}, {columns: '*.a.x', as: redact}]",
+            "mask: [{columns: '*.a.x', as: redact}, {columns: 's.*.x', as: hash}]",
+            ["task t changes: the order of masks"],
         ),
         (
             "limits: {}",

@@ -6,6 +6,8 @@ import yaml
 from taskgate.model.action import Action
 from taskgate.model.decision import ApprovalDemand, Outcome
 from taskgate.policy.judge import judge, merge_demands
+from taskgate.policy.vocabulary import POSTGRES
+from taskgate.sql.known import REVEALING, REVEALING_SCHEMAS
 from tests.policy.making import act, decide, outcome, task
 
 LEADS = "{groups: [leads]}"
@@ -56,12 +58,12 @@ LEADS = "{groups: [leads]}"
             act("select", "s.a", ["x", "y"]),
             "deny",
         ),
-        # A column that steers a write is read.
+        # A column that steers a write is no column to write.
         ('permit: [{update: ["s.a(x)"]}]', act("update", "s.a", ["x"], compared=["id"]), "deny"),
         (
             'permit: [{update: ["s.a(x)"]}, {select: ["s.a(id)"]}]',
             act("update", "s.a", ["x"], compared=["id"]),
-            "permit",
+            "deny",
         ),
         (
             'permit: [{update: ["s.a(x)"]}, {select: ["s.a(id)"]}]',
@@ -192,6 +194,14 @@ LEADS = "{groups: [leads]}"
         ('permit: [{create: ["reports.*"]}]', act("create", "reports", kind="schema"), "deny"),
         ('permit: [{create: ["view:s.*"]}]', act("create", "s.v", kind="view"), "permit"),
         ('permit: [{create: ["view:s.*"]}]', act("create", "s.v", kind="table"), "deny"),
+        # CASCADE takes along who knows what.
+        ('permit: [{drop: ["s.*"]}]', act("drop", "?.?", kind="dependent"), "deny"),
+        ('permit: [{drop: ["*"]}]', act("drop", "?.?", kind="dependent"), "permit"),
+        (
+            '{permit: [{drop: ["*"]}], deny: [{drop: ["view:s.*"]}]}',
+            act("drop", "?.?", kind="dependent"),
+            "deny",
+        ),
     ],
 )
 def test_one_action(rules: str, action: Action, expected: str) -> None:
@@ -369,6 +379,9 @@ mask:
         ([act("insert", "s.b", ["x"]), act("select", "s.a", ["city"])], "permit"),
         ([act("insert", "s.b", ["x"]), act("select", "s.a", ["id"])], "permit"),
         ([act("insert", "s.b", ["x"]), act("select", "s.a")], "deny"),
+        # Returned from the row that is written: it stays where its mask is.
+        ([act("update", "s.a", ["x"]), act("select", "s.a", ["email"])], "permit"),
+        ([act("update", "s.a", ["x"]), act("select", "s.a", ["id"], compared=["email"])], "deny"),
         ([act("copy_to_program", "s.a", ["email"]), act("select", "s.a", ["email"])], "deny"),
         ([act("unheard_of", "s.b"), act("select", "s.a", ["email"])], "deny"),
         ([act("insert", "s.a", ["email"])], "permit"),
@@ -381,6 +394,13 @@ mask:
         ([act("select", "pg_catalog.pg_stat_activity", ["query"], kind="view")], "deny"),
         ([act("select", "pg_catalog.pg_class", ["relname"], kind="metadata")], "permit"),
         ([VIEW, act("select", "pg_catalog.pg_statistic", ["x"], via="s.v")], "deny"),
+        ([act("select", "pg_toast.pg_toast_123", ["chunk_data"])], "deny"),
+        ([act("select", "?.pg_stats", ["x"])], "deny"),
+        ([act("select", "?.pg_toast_123", ["x"])], "deny"),
+        ([act("select", "pg_catalog.?", ["x"])], "deny"),
+        ([act("select", "?.orders", ["x"])], "permit"),
+        ([act("select", "s.pg_stats", ["x"])], "permit"),
+        ([act("call", "?.pg_stats", kind="function")], "permit"),
     ],
 )
 def test_masked_columns(actions: list[Action], expected: str) -> None:
@@ -405,6 +425,11 @@ def test_statistics_need_to_be_named_outright_where_columns_are_masked() -> None
     inner = act("select", "pg_catalog.pg_statistic", ["x"], via="pg_catalog.pg_stats")
     assert outcome(task(body), stats, inner) == "permit"
     assert outcome(task('permit: [{any: ["*"]}]'), stats, inner) == "permit"
+
+
+def test_the_revealing_relations_are_those_the_analysis_cannot_trace() -> None:
+    assert POSTGRES.revealing == REVEALING
+    assert POSTGRES.revealing_schemas == REVEALING_SCHEMAS
 
 
 def test_for_a_column_the_first_mask_counts() -> None:

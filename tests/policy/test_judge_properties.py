@@ -1,5 +1,7 @@
 """Laws of the decision point, over any rules and any actions."""
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,7 +146,7 @@ def outcome(task: Task, these: list[Action]) -> Outcome:
     return judge("v", task, "db", these).outcome
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rule_lists, rules(), mask_lists, hold_fors, action_lists)
 def test_adding_a_deny_never_permits_more(
     these: list[Rule],
@@ -159,7 +161,7 @@ def test_adding_a_deny_never_permits_more(
     assert WORSE[after] >= WORSE[before]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rule_lists, rules(), mask_lists, hold_fors, action_lists)
 def test_adding_a_permit_never_permits_less(
     these: list[Rule],
@@ -174,7 +176,7 @@ def test_adding_a_permit_never_permits_less(
     assert WORSE[after] <= WORSE[before]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rule_lists, rules(), demands, mask_lists, action_lists)
 def test_adding_a_hold_never_lets_anything_run_unasked(
     these: list[Rule],
@@ -189,26 +191,26 @@ def test_adding_a_hold_never_lets_anything_run_unasked(
     assert after is not Outcome.PERMIT or before is Outcome.PERMIT
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rule_lists, mask_lists, hold_fors, action_lists, st.randoms())
 def test_neither_the_order_of_rules_nor_that_of_actions_matters(
     these: list[Rule],
     masks: list[MaskPattern],
     hold_for: ApprovalDemand | None,
     does: list[Action],
-    random: object,
+    random: Random,
 ) -> None:
     first = judge("v", make(these, masks, hold_for), "db", does)
     shuffled_rules, shuffled_actions = list(these), list(does)
-    random.shuffle(shuffled_rules)  # type: ignore[attr-defined]
-    random.shuffle(shuffled_actions)  # type: ignore[attr-defined]
+    random.shuffle(shuffled_rules)
+    random.shuffle(shuffled_actions)
     second = judge("v", make(shuffled_rules, masks, hold_for), "db", shuffled_actions)
     assert first.outcome is second.outcome
     assert first.demands == second.demands
     assert first.trusted == second.trusted
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rule_lists, mask_lists, hold_fors, action_lists, actions)
 def test_doing_more_is_never_judged_milder(
     these: list[Rule],
@@ -223,7 +225,7 @@ def test_doing_more_is_never_judged_milder(
     assert WORSE[outcome(task, [*direct, more])] >= WORSE[outcome(task, direct)]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rule_lists, mask_lists, hold_fors, action_lists)
 def test_what_is_incomplete_is_denied_and_demands_come_with_holds_only(
     these: list[Rule],
@@ -240,7 +242,7 @@ def test_what_is_incomplete_is_denied_and_demands_come_with_holds_only(
     assert bool(decision.hint) == (decision.outcome is not Outcome.PERMIT)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(rule_lists, mask_lists, hold_fors, action_lists)
 def test_explaining_agrees_with_judging(
     these: list[Rule],

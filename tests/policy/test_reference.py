@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taskgate.policy.models import ResourceModel, RoleModel, TaskBase
+from taskgate.policy.models import RoleModel, TaskBase
 from taskgate.policy.reference import examples, reference
+from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.schema import schema
 from taskgate.policy.vocabulary import POSTGRES
 

@@ -234,6 +234,6 @@ def test_close_seals_everything(tmp_path: Path) -> None:
 
 
 def test_the_chain_of_another_directory_is_not_taken_on(tmp_path: Path) -> None:
+    (tmp_path / "heads.tgr").write_bytes(b"not a chain\n")
     with pytest.raises(BadConfig):
-        (tmp_path / "heads.tgr").write_bytes(b"not a chain\n")
         HeadsChain(tmp_path, "gate", KEY, TUESDAY)

@@ -288,9 +288,13 @@ def test_a_full_disk_keeps_every_whole_event(tmp_path: Path) -> None:
         assert_all_kept(tmp_path, count)
         # Nobody can begin a session on a full disk either.
         log = journal(tmp_path)
-        with pytest.raises(NotRecorded):
-            for number in range(100):
+        refused = 0
+        for number in range(20):
+            try:
                 record(log, f"more{number}", requests=20)
+            except NotRecorded:
+                refused += 1
+        assert refused > 10
     finally:
         subprocess.run(["umount", "-l", tmp_path], check=True)
 

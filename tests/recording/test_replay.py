@@ -1,6 +1,7 @@
 """What people see of a recording, and how fast."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from taskgate.recording.replay import Step, plan_replay
 from .build import TUESDAY, finished, journal, permitted, record
 
 
-def entry(kind: EventKind, at: float = TUESDAY, **facts: object) -> Entry:
+def entry(kind: EventKind, at: float = TUESDAY, **facts: Any) -> Entry:
     return Entry(1, at, kind.value, dict(facts), b"", b"")
 
 
-def text(kind: EventKind, **facts: object) -> str:
+def text(kind: EventKind, **facts: Any) -> str:
     return "\n".join(render_entry(entry(kind, **facts)))
 
 
@@ -78,7 +79,7 @@ def test_rows_are_shown_as_a_table() -> None:
     ],
 )
 def test_holds_and_other_events_say_who(
-    kind: EventKind, facts: dict[str, object], expected: str
+    kind: EventKind, facts: dict[str, Any], expected: str
 ) -> None:
     assert expected in text(kind, **facts)
 
@@ -95,7 +96,7 @@ EVIL = "\x1b]52;c;ZXZpbA==\x07\u202e\x9b0m\r"
 
 @pytest.mark.parametrize("kind", list(EventKind))
 def test_no_fact_reaches_the_terminal_raw(kind: EventKind) -> None:
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "request": EVIL,
         "text": EVIL,
         "parameters": [EVIL, [EVIL], {EVIL: EVIL}],
@@ -118,7 +119,8 @@ def test_no_fact_reaches_the_terminal_raw(kind: EventKind) -> None:
 @pytest.mark.parametrize("value", [None, 0, "", [], {}, [[]], [None], {"a": None}, True, 1e300])
 def test_no_event_is_too_odd_to_be_shown(kind: EventKind, value: object) -> None:
     names = ("request", "text", "parameters", "columns", "rows", "masked", "kinds", "cut", "rule")
-    assert render_entry(entry(kind, **dict.fromkeys(names, value)))
+    facts: dict[str, Any] = dict.fromkeys(names, value)
+    assert render_entry(entry(kind, **facts))
     assert render_entry(entry(kind, at=1e300))
 
 
@@ -149,7 +151,7 @@ def test_an_event_of_several_lines_waits_once() -> None:
     assert isinstance(steps[0], Step)
 
 
-def _request() -> tuple[str, dict[str, object], bytes, bytes]:
+def _request() -> tuple[str, dict[str, Any], bytes, bytes]:
     return EventKind.REQUEST_PERMITTED.value, {"text": "SELECT 1"}, b"", b""
 
 

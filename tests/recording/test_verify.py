@@ -1,7 +1,7 @@
 """Every way to falsify the records is found, and called by its name."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -323,11 +323,11 @@ def test_a_good_anchor_is_found_and_a_wrong_one_is_not(audit: Path) -> None:
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Path, Recording]]:
+def live(tmp_path: Path) -> tuple[Path, Recording]:
     log = journal(tmp_path)
     recording = record(log, "s1")
     log.checkpoint(TUESDAY + 30)
-    yield tmp_path, recording
+    return tmp_path, recording
 
 
 OPEN = "open/s1.tgr"

@@ -225,8 +225,9 @@ class Holds:
                 self._settle_here(hold, ApprovalState.EXPIRED, "")
             elif hold.approval.policy_version != version:
                 hold.cancel("the policy has changed")
-        await self._store.expire(now)
         waiting = set(await self._store.waiting(limits.MAX_WAITING_HOLDS))
+        if waiting:
+            waiting.difference_update(await self._store.expire(now))
         # One asked while the list was being read is not in it, and not over either.
         over = [id_ for id_ in (*self._here, *self._told) if id_ not in waiting]
         for approval_id in dict.fromkeys(over):

@@ -9,11 +9,11 @@ import base64
 import binascii
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from taskgate.gateway.private_files import read_private
 from taskgate.model.errors import BadConfig
 
 _MARK: Final = "taskgate-master-key-1"
@@ -52,21 +52,8 @@ def load_or_create(path: Path) -> tuple[MasterKey, ...]:
 
 def load(path: Path) -> tuple[MasterKey, ...]:
     """The keys, newest first. Raises: BadConfig."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise _unusable(path, f"cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        # The opened file is asked, not its name: between the two it could be another.
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise _unusable(path, "is no regular file")
-        if stat.S_IMODE(state.st_mode) & 0o077:
-            raise _unusable(path, "can be read by others", f"chmod 600 {path}")
-        if state.st_uid not in (os.geteuid(), 0):
-            raise _unusable(path, "belongs to another user", f"chown it to uid {os.geteuid()}")
-        text = file.read(_MAX_FILE_BYTES)
-    return parse(text, f"the master key {path}")
+    what = f"the master key {path}"
+    return parse(read_private(path, what=what, forbidden=0o077, max_bytes=_MAX_FILE_BYTES), what)
 
 
 def replace(path: Path, keys: tuple[MasterKey, ...]) -> None:

@@ -108,6 +108,8 @@ class Incoming(asyncio.Protocol):
     async def _encrypt(self, step: BeginTls, transport: asyncio.Transport) -> asyncio.Transport:
         if self._tls is None:
             raise NotAuthenticated("this gateway speaks no TLS")
+        # The client may answer at once; those bytes are for the handshake, not for this protocol.
+        transport.pause_reading()
         if step.reply:
             transport.write(step.reply)
         upgraded = await start_server_tls(

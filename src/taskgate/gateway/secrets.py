@@ -6,13 +6,13 @@ Nothing is cached: a password that was changed counts at the next connection.
 import asyncio
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, assert_never, cast, get_args
 
 from taskgate.gateway import envelope, master_key
 from taskgate.gateway.master_key import MasterKey, new_master_key
+from taskgate.gateway.private_files import read_private
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig, Conflict
 from taskgate.model.ports import SecretStore
@@ -65,13 +65,16 @@ class Secrets:
 
         Raises: BadConfig, StoreUnavailable.
         """
-        if not _NAME.match(name):
-            raise BadConfig("a secret's name has 1 to 128 of letters, digits, '.', '_', '-', '/'")
-        size = len(value.reveal_bytes())
-        if not 0 < size <= limits.MAX_SECRET_BYTES:
-            raise BadConfig(f"a secret has 1 to {limits.MAX_SECRET_BYTES} bytes, not {size}")
-        keys = await self._keys()
-        await self._store.put(envelope.seal(name, value, keys[0], now, by))
+        await self._store.put(await self._sealed(name, value, by, now))
+
+    async def set_once(self, name: str, value: Secret, *, by: str, now: float) -> Secret:
+        """The same, unless there is one of that name: then that one stays. The one that counts,
+        the same for all who call at once, on any node.
+
+        Raises: BadConfig, StoreUnavailable.
+        """
+        await self._store.add(await self._sealed(name, value, by, now))
+        return await self._from_store(name)
 
     async def list(self) -> tuple[SealedSecret, ...]:
         """What there is, still sealed, by name. Raises: StoreUnavailable."""
@@ -120,6 +123,15 @@ class Secrets:
             await asyncio.to_thread(master_key.replace, path, (fresh,))
             return fresh.id
 
+    async def _sealed(self, name: str, value: Secret, by: str, now: float) -> SealedSecret:
+        if not _NAME.match(name):
+            raise BadConfig("a secret's name has 1 to 128 of letters, digits, '.', '_', '-', '/'")
+        size = len(value.reveal_bytes())
+        if not 0 < size <= limits.MAX_SECRET_BYTES:
+            raise BadConfig(f"a secret has 1 to {limits.MAX_SECRET_BYTES} bytes, not {size}")
+        keys = await self._keys()
+        return envelope.seal(name, value, keys[0], now, by)
+
     async def _keys(self) -> tuple[MasterKey, ...]:
         match self._master.source:
             case "file":
@@ -154,23 +166,11 @@ def read_secret_file(path: Path) -> Secret:
 
     Raises: BadConfig where it is not there, no regular file, too large, or open to everybody.
     """
-    try:
-        # Not to hang at a FIFO that nobody writes to.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise BadConfig(f"the secret file {path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise BadConfig(f"the secret file {path} is no regular file")
-        if stat.S_IMODE(state.st_mode) & 0o027:
-            raise BadConfig(
-                f"the secret file {path} is open to others than its owner and group",
-                hint=f"chmod 600 {path}",
-            )
-        if state.st_size > limits.MAX_SECRET_BYTES:
-            raise BadConfig(
-                f"the secret file {path} is larger than {limits.MAX_SECRET_BYTES} bytes"
-            )
-        value = file.read(limits.MAX_SECRET_BYTES + 1)
+    value = read_private(
+        path,
+        what=f"the secret file {path}",
+        # A group may read it (containers mount them so); nobody else, and none may change it.
+        forbidden=0o027,
+        max_bytes=limits.MAX_SECRET_BYTES,
+    )
     return Secret(value.removesuffix(b"\n").removesuffix(b"\r"))

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from taskgate.gateway.tls import ClientCertificate, UpstreamContexts
 from taskgate.model import limits
@@ -124,9 +125,8 @@ class _Line(asyncio.Protocol):
         self._detached = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # After start_tls this is called again by some loops, with the TLS transport.
-        if isinstance(transport, asyncio.Transport) and self.transport is None:
-            self.transport = transport
+        # uvloop's transports do not inherit from asyncio's.
+        self.transport = self.transport or cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)

@@ -11,6 +11,7 @@ from taskgate.masking.finder import (
     candidates,
     compile_bytes,
 )
+from taskgate.masking.identifiers import within_identifier
 
 _DIGITS = frozenset(b"0123456789")
 _WORD = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
@@ -37,7 +38,9 @@ def _find_cards(text: bytes) -> Hits:
             if found is None:
                 first += 1
                 continue
-            yield groups[first][0], groups[found][1]
+            start, end = groups[first][0], groups[found][1]
+            if not within_identifier(text, start, end):
+                yield start, end
             first = found + 1
 
 
@@ -92,7 +95,8 @@ def _find_ibans(text: bytes) -> Hits:
                 break
         if len(compact) == length and iban_valid(compact.decode().upper()):
             done = end + 1
-            yield at, done
+            if not within_identifier(text, at, done):
+                yield at, done
 
 
 # With the digits that go on, so that a longer number is one candidate and not many.
@@ -151,7 +155,7 @@ def _find_phones(text: bytes) -> Hits:
             return
         start, end = match.span()
         number = text[start:end]
-        if _is_phone(text, number, start, end):
+        if _is_phone(text, number, start, end) and not within_identifier(text, start, end):
             yield start, end
             at = end
         else:
@@ -164,6 +168,9 @@ def _find_phones(text: bytes) -> Hits:
 
 def _is_phone(text: bytes, number: bytes, start: int, end: int) -> bool:
     if _in_number(text, start, end) or (start > 0 and text[start - 1] in b"." + bytes(_WORD)):
+        return False
+    # A word that goes on is no number; an extension ("x12") is none of its own.
+    if end < len(text) and text[end] in _WORD and text[end] not in b"xX" and number[0] != 0x2B:
         return False
     # A fraction or a dotted version goes on.
     if end + 1 < len(text) and text[end] in b".-" and text[end + 1] in _DIGITS:

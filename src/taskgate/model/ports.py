@@ -229,7 +229,13 @@ class SessionStore(Protocol):
 class SecretStore(Protocol):
     """Sealed secrets; the store never sees a value or a key."""
 
-    async def put(self, secret: SealedSecret) -> None: ...
+    async def put(self, secret: SealedSecret) -> None:
+        """Keeps it, in place of one of that name."""
+        ...
+
+    async def add(self, secret: SealedSecret) -> bool:
+        """Keeps it; False if there is one of that name, which then stays."""
+        ...
 
     async def get(self, name: str) -> SealedSecret | None: ...
 

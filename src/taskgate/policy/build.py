@@ -20,15 +20,13 @@ from taskgate.policy.models import (
     MaskModel,
     PermitRule,
     PlainRule,
-    ResourceModel,
     RoleModel,
-    SecretSource,
     StandingModel,
     TaskBase,
-    split_address,
 )
 from taskgate.policy.patterns import PatternError, parse_column, parse_object
 from taskgate.policy.problems import problem
+from taskgate.policy.resource_models import ResourceModel, SecretSource, split_address
 from taskgate.policy.rule_models import rules_of, words_of
 from taskgate.policy.rules import (
     Effect,

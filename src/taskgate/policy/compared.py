@@ -1,8 +1,8 @@
 """Masked columns that could be guessed or copied instead of shown.
 
 A masked column in WHERE, JOIN, ORDER BY and the like tells its value bit by bit. One that is read
-in a request which also writes can be stored where no mask reaches. Both count as compared, and
-the mask says what then happens: deny, hold or permit.
+in a request which also writes elsewhere can be stored where no mask reaches. Both count as
+compared, and the mask says what then happens: deny, hold or permit.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from taskgate.policy.wording import plain
 
 # Kinds of object whose columns masks are about.
 _NOT_RELATIONS = frozenset({"function", "builtin", "setting", "safe_setting", "statement"})
+
+_SAME_ROW = frozenset({"insert", "update"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def comparisons(task: Task, actions: Sequence[Action], action: Action) -> list[C
         for column in action.compared
         for mask in _of(reaching, column, sure)
     ]
-    if not action.write and any(_stores(task, other) for other in actions):
+    if not action.write and any(_stores_away(task, other, action) for other in actions):
         # Which columns are read cannot always be told; then any masked one may be.
         read = (ANY_COLUMN,) if action.columns is None else action.columns
         found += [
@@ -66,9 +68,13 @@ def _of(masks: list[MaskPattern], column: str, sure: bool) -> list[MaskPattern]:
     return found[:1] if sure else found
 
 
-def _stores(task: Task, action: Action) -> bool:
+def _stores_away(task: Task, action: Action, read: Action) -> bool:
+    """Whether `action` may keep what `read` reads in another place. A row that is written and
+    returned stays where its mask is; what moves between its columns is compared anyhow."""
     spec = task.vocabulary.spec(action.verb)
-    return action.write if spec is None else spec.stores
+    if spec is None:
+        return action.write
+    return spec.stores and (action.object != read.object or action.verb not in _SAME_ROW)
 
 
 def _said(mask: MaskPattern, column: str, how: str) -> Comparison:
@@ -90,23 +96,31 @@ def revealed(task: Task, subject: Subject, subjects: Sequence[Subject]) -> str:
     """Why the action would show masked columns by another relation (statistics, other sessions'
     statements); empty where it would not. A permit that names that relation outright allows it.
     """
-    if not task.masks.columns or subject.name is None or len(subject.name) != 2:
-        return ""
-    name = (subject.name[0] or "", subject.name[1] or "")
-    if name not in task.vocabulary.revealing or _named(task, name):
+    if not task.masks.columns or not _reveals(task, subject) or _is_named(task, subject):
         return ""
     via = subject.action.via
     for other in subjects:
-        reached = other.action.object == via and other.name is not None and len(other.name) == 2
-        if reached and other.name is not None:
-            outer = (other.name[0] or "", other.name[1] or "")
-            if outer in task.vocabulary.revealing and _named(task, outer):
-                return ""
+        if other.action.object == via and _reveals(task, other) and _is_named(task, other):
+            return ""
     return (
         f"{subject.action.verb} on {plain(subject.action.object)}: it shows values of other"
         " relations' columns, and this task masks some; only a permit that names it allows it"
     )
 
 
-def _named(task: Task, name: tuple[str, str]) -> bool:
-    return any(names_outright(entry, name) for _, entry in task.permits.of("select"))
+def _reveals(task: Task, subject: Subject) -> bool:
+    """Whether the relation is, or might turn out to be, one that shows others' values."""
+    if subject.name is None or len(subject.name) != 2 or subject.action.kind in _NOT_RELATIONS:
+        return False
+    schema, name = subject.name
+    vocabulary = task.vocabulary
+    if any(schema in (None, s) and name in (None, n) for s, n in vocabulary.revealing):
+        return True
+    return schema in vocabulary.revealing_schemas or (
+        schema is None and any((name or s).startswith(s) for s in vocabulary.revealing_schemas)
+    )
+
+
+def _is_named(task: Task, subject: Subject) -> bool:
+    """Whether a permit spells the relation out."""
+    return any(names_outright(entry, subject.name) for _, entry in task.permits.of("select"))

@@ -225,7 +225,7 @@ def _base(
         )
     matching = permitting(task, subject)
     covering = [*matching, *(pair for pair in holding if covers(*pair, subject))]
-    left = _uncovered(task, subject, covering)
+    left = _uncovered(subject, covering)
     if left is None:
         rule, entry = covering[0]
         return Verdict(
@@ -251,14 +251,8 @@ def permitting(task: Task, subject: Subject) -> list[tuple[Rule, Entry]]:
     return sorted(found, key=lambda pair: pair[1].pattern.columns is not None)
 
 
-def _uncovered(
-    task: Task, subject: Subject, entries: list[tuple[Rule, Entry]]
-) -> frozenset[str] | None:
-    """The columns that no entry covers; None where the action is covered whole.
-
-    A column that only steers a write (`UPDATE t SET a = 1 WHERE b = 2`) is read, so that a
-    permit to select it covers it as well.
-    """
+def _uncovered(subject: Subject, entries: list[tuple[Rule, Entry]]) -> frozenset[str] | None:
+    """The columns that no entry covers; None where the action is covered whole."""
     if any(entry.pattern.columns is None for _, entry in entries):
         return None
     if not entries or subject.touched is None:
@@ -266,22 +260,7 @@ def _uncovered(
     left = subject.touched
     for _, entry in entries:
         left -= covered_columns(entry, left)
-    steering = left - frozenset(subject.action.columns or ())
-    if steering and subject.action.write:
-        left -= _selectable(task, subject, steering)
     return left or None
-
-
-def _selectable(task: Task, subject: Subject, columns: frozenset[str]) -> frozenset[str]:
-    action = subject.action
-    reading = subject_of(
-        Action("select", action.object, action.kind, write=False, columns=tuple(columns)),
-        task.vocabulary,
-    )
-    found: frozenset[str] = frozenset()
-    for _, entry in permitting(task, reading):
-        found |= covered_columns(entry, columns)
-    return found
 
 
 def is_trusted(task: Task, action: Action) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TypeVar
@@ -15,9 +15,10 @@ from taskgate.model.limits import MAX_POLICY_FILE_BYTES, MAX_POLICY_FILES
 from taskgate.model.resource import Resource
 from taskgate.policy.build import TaskBuilder, build_resource, build_role
 from taskgate.policy.check import check_roles, check_task
-from taskgate.policy.document import Document, parse_documents
-from taskgate.policy.models import ResourceModel, RoleModel, TaskBase
-from taskgate.policy.problems import PolicyErrors, problem, problems_of
+from taskgate.policy.document import Document, Path, Value, parse_documents
+from taskgate.policy.models import RoleModel, TaskBase
+from taskgate.policy.problems import PolicyErrors, problem, problems_of, spell_path
+from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.rules import Policy, Role, Task
 from taskgate.policy.vocabulary import DEFAULT_VOCABULARIES, RuleVocabulary, nearest
@@ -127,6 +128,18 @@ def _normal(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _empty(value: Value, path: Path) -> Iterator[Path]:
+    """Every place without a value; `as: null` is one way to mask."""
+    if value is None and path[-1:] != ("as",):
+        yield path
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _empty(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _empty(item, (*path, index))
+
+
 def _place(error: BadConfig) -> tuple[str, int]:
     file, _, line = error.where.rpartition(":")
     return (file, int(line)) if line.isdigit() else (error.where, 0)
@@ -156,6 +169,10 @@ class _Loader:
             self._read(document)
 
     def _read(self, document: Document) -> None:
+        # A key left empty looks set and would count as absent: hours that never close.
+        for path in _empty(document.value, ()):
+            hint = "give it a value, or leave the key out"
+            self._wrong(document, path, f"{spell_path(path)} is empty", hint)
         value = document.value
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind not in _KINDS:

@@ -20,6 +20,8 @@ UNGATED_KINDS = frozenset({"builtin", "safe_setting"})
 ANY_COLUMN = "*"
 # What lies in any schema lies within these.
 _HOLDS_EVERYTHING = frozenset({"database", "owned"})
+# What CASCADE takes along: anything of any kind.
+_DEPENDENT = "dependent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ def why_not(rule: Rule, entry: Entry, subject: Subject, vocabulary: RuleVocabula
         return "a hold by any leaves what needs no permit alone"
     if pattern.catalog:
         return "" if action.kind == METADATA else f"{CATALOG} has metadata relations only"
-    if pattern.kind and pattern.kind != action.kind:
-        return f"it is about a {pattern.kind}, not a {action.kind}"
+    if pattern.kind not in ("", action.kind) and (permit or action.kind != _DEPENDENT):
+        return f"it is about kind {pattern.kind}, not {action.kind}"
     if subject.name is None:
         return "the object's name cannot be read" if permit else ""
     if permit:
@@ -151,9 +153,10 @@ def _is_closed_system(entry: Entry, subject: Subject, vocabulary: RuleVocabulary
     return parts[0].literal is None
 
 
-def names_outright(entry: Entry, name: tuple[str, str]) -> bool:
+def names_outright(entry: Entry, name: tuple[str | None, ...] | None) -> bool:
     """Whether the entry spells `name` out, without a wildcard."""
-    return tuple(part.literal for part in entry.pattern.name.parts) == name
+    parts = tuple(part.literal for part in entry.pattern.name.parts)
+    return bool(parts) and None not in parts and parts == name
 
 
 def covered_columns(entry: Entry, columns: frozenset[str]) -> frozenset[str]:

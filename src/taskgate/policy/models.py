@@ -1,171 +1,31 @@
-"""The policy files' form: Pydantic models, from which the editors' JSON Schema and the reference
-in `docs/policy.md` are made too. Every field says what it is for."""
+"""The form of tasks and roles: Pydantic models. The editors' JSON Schema and the reference in
+`docs/policy.md` are made from them too, so every field says what it is for."""
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    StringConstraints,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
 from taskgate.model import limits
 from taskgate.model.masks import Transform, TransformKind
-from taskgate.policy.hours import parse_hours
-from taskgate.policy.units import parse_duration, parse_size, spell_duration
-
-_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-
-
-def _words(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _no_repeats(words: list[str]) -> list[str]:
-    seen: set[str] = set()
-    for word in words:
-        if not word.strip():
-            raise ValueError("an empty text in the list")
-        if word in seen:
-            raise ValueError(f"{word} is listed twice")
-        seen.add(word)
-    if not words:
-        raise ValueError("the list is empty; leave the key out")
-    return words
-
-
-def _exact_groups(words: list[str]) -> list[str]:
-    for word in words:
-        if "*" in word:
-            raise ValueError(f"{word}: groups are named one by one, there are no patterns")
-    return words
-
-
-def _subjects(words: list[str]) -> list[str]:
-    """Bare names are local users; anyone else is `issuer:subject`."""
-    return _no_repeats([word if ":" in word else f"local:{word}" for word in _exact_groups(words)])
-
-
-def _hours(words: list[str]) -> list[str]:
-    parse_hours(words)
-    return words
-
-
-_ONE_OR_MORE: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string"},
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
-    ]
-}
-_DURATION: dict[str, Any] = {"type": "string", "examples": ["30s", "15m", "1h30m", "2d"]}
-_SIZE: dict[str, Any] = {"type": ["string", "integer"], "examples": ["200MB", "64MiB"]}
-
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
-Words = Annotated[
-    list[str], BeforeValidator(_words), AfterValidator(_no_repeats), WithJsonSchema(_ONE_OR_MORE)
-]
-Groups = Annotated[Words, AfterValidator(_exact_groups), WithJsonSchema(_ONE_OR_MORE)]
-Subjects = Annotated[Words, AfterValidator(_subjects), WithJsonSchema(_ONE_OR_MORE)]
-HourLines = Annotated[Words, AfterValidator(_hours), WithJsonSchema(_ONE_OR_MORE)]
-Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION)]
-Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE)]
-
-
-class Strict(BaseModel):
-    """No unknown keys, no guessing of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
-
-
-class SecretSource(Strict):
-    """Where a secret is found. Exactly one of the three; never the secret itself."""
-
-    env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
-        default=None, description="Name of an environment variable of the gateway."
-    )
-    file: Annotated[str, StringConstraints(min_length=1)] | None = Field(
-        default=None, description="Path of a file that holds the secret and nothing else."
-    )
-    store: Annotated[str, StringConstraints(min_length=1)] | None = Field(
-        default=None,
-        description="Name in the gateway's own encrypted store (`taskgate secret set`).",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _never_inline(cls, value: object) -> object:
-        # The value is not repeated: an error must not carry the secret on.
-        if not isinstance(value, dict):
-            raise ValueError(
-                "a secret does not belong in a policy file;"
-                " write {env: NAME}, {file: PATH} or {store: NAME}"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "SecretSource":
-        if sum(source is not None for source in (self.env, self.file, self.store)) != 1:
-            raise ValueError("say exactly one of env, file and store")
-        return self
-
-
-class CredentialModel(Strict):
-    """What the gate signs in with at the resource. Clients never see it."""
-
-    username: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
-        description="The role the gate signs in as."
-    )
-    password: SecretSource | None = Field(default=None, description="Where the password is.")
-    certificate: SecretSource | None = Field(
-        default=None, description="Where a client certificate is."
-    )
-    private_key: SecretSource | None = Field(
-        default=None, description="Where the certificate's key is."
-    )
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> "CredentialModel":
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("certificate and private_key come together")
-        return self
-
-
-class ResourceModel(Strict):
-    """A thing behind the gate."""
-
-    kind: Literal["Resource"] = Field(description="`Resource`.")
-    name: Name = Field(description="How tasks and clients name it.")
-    description: str = Field(default="", description="For people.")
-    protocol: str = Field(description="What it speaks: `postgres`.")
-    address: str = Field(
-        description="`host:port`; the port may be left out where it is the usual one."
-    )
-    tls: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
-        default="verify-full", description="How the gate checks the resource's certificate."
-    )
-    ca_file: str = Field(default="", description="PEM file of the issuer, for the verify modes.")
-    credential: CredentialModel = Field(description="What the gate signs in with.")
-    database: str = Field(default="", description="The database for clients that name none.")
-    databases: Words | None = Field(
-        default=None,
-        description="Other databases that clients may name; otherwise only `database`.",
-    )
-    labels: dict[str, str] = Field(default_factory=dict, description="For people and searches.")
-
-    @field_validator("address")
-    @classmethod
-    def _host_and_port(cls, value: str) -> str:
-        if "@" in value or "/" in value:
-            raise ValueError("only host:port; the credential has its own key")
-        split_address(value, 1)
-        return value
+from taskgate.policy.fields import (
+    Duration,
+    Groups,
+    HourLines,
+    Name,
+    Size,
+    Strict,
+    Subjects,
+    Words,
+    no_repeats,
+    one_or_more,
+)
+from taskgate.policy.units import spell_duration
 
 
 class ForMembers(Strict):
@@ -179,8 +39,8 @@ class ForMembers(Strict):
     )
     kinds: Annotated[
         list[Literal["human", "workload", "agent"]] | None,
-        BeforeValidator(_words),
-        AfterValidator(lambda kinds: None if kinds is None else _no_repeats(kinds)),
+        BeforeValidator(one_or_more),
+        AfterValidator(lambda kinds: None if kinds is None else no_repeats(kinds)),
         WithJsonSchema(
             {"type": "array", "items": {"enum": ["human", "workload", "agent"]}, "minItems": 1}
         ),
@@ -304,7 +164,8 @@ class MaskModel(Strict):
     compared: Literal["deny", "hold", "permit"] | None = Field(
         default=None,
         description="What happens where a masked column steers a result (WHERE, JOIN, ORDER BY"
-        " ...), or is read in a request that also writes: `deny` (default), `hold` or `permit`.",
+        " ...), or is read in a request that also writes elsewhere: `deny` (default), `hold` or"
+        " `permit`.",
     )
     for_: Approvers | None = Field(
         default=None, alias="for", description="Who approves with `compared: hold`."
@@ -445,8 +306,8 @@ class RoleModel(Strict):
     for_: ForMembers = Field(alias="for", description="Who holds it.")
     may: Annotated[
         list[Literal["administer", "author", "audit", "replay", "revoke"]],
-        BeforeValidator(_words),
-        AfterValidator(_no_repeats),
+        BeforeValidator(one_or_more),
+        AfterValidator(no_repeats),
     ] = Field(
         description="`administer` (users, secrets, state), `author` (apply policy), `audit` (search"
         " and verify records), `replay` (read recordings), `revoke` (end others' grants)."
@@ -460,18 +321,3 @@ class RoleModel(Strict):
                 "one role holds administer and audit or replay; an administrator is no auditor"
             )
         return self
-
-
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?\Z")
-
-
-def split_address(value: str, default_port: int) -> tuple[str, int]:
-    """Host and port of `db:5432`, `db` or `[::1]:5432`.
-
-    Raises: ValueError.
-    """
-    match = _ADDRESS.match(value) if value.isascii() else None
-    port = int(match.group(3) or default_port) if match is not None else 0
-    if match is None or not 0 < port < 65536:
-        raise ValueError("write host:port, such as db.internal:5432 or [::1]:5432")
-    return match.group(1) or match.group(2), port

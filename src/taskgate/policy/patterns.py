@@ -14,7 +14,7 @@ from taskgate.policy.vocabulary import NameShape, RuleVocabulary, VerbSpec, near
 
 CATALOG = "@catalog"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_KIND = re.compile(r"([a-z][a-z_ ]*):")
+_KIND = re.compile(r"([^\".:]*):")
 _BARE = re.compile(r"[a-z0-9_$.*]*\Z")
 _ALPHABETS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH")
 
@@ -71,7 +71,7 @@ def parse_object(text: str, spec: VerbSpec, vocabulary: RuleVocabulary) -> Objec
             )
         return ObjectPattern(text, NamePattern(()), catalog=True)
     head, listed = _cut_columns(text, spec)
-    kind, head = _cut_kind(head, spec)
+    kind, head = _cut_kind(head, spec, vocabulary)
     if spec.folded:
         head = head.lower()
     _check_spelling(head, vocabulary)
@@ -131,13 +131,17 @@ def _cut_columns(text: str, spec: VerbSpec) -> tuple[str, str | None]:
     return head, text[opening + 1 : -1]
 
 
-def _cut_kind(text: str, spec: VerbSpec) -> tuple[str, str]:
+def _cut_kind(text: str, spec: VerbSpec, vocabulary: RuleVocabulary) -> tuple[str, str]:
     match = _KIND.match(text)
     if match is None:
         return "", text
     if spec.shape is not NameShape.FLEXIBLE:
         rest = text[match.end() :].strip()
         raise PatternError(f"{text}: {spec.name} takes no kind before the name", f"write {rest}")
+    if match.group(1) not in vocabulary.kinds:
+        raise PatternError(
+            f"{text}: unknown kind {match.group(1)}", nearest(match.group(1), vocabulary.kinds)
+        )
     return match.group(1), text[match.end() :].strip()
 
 
@@ -237,8 +241,3 @@ def _join(parts: tuple[PartPattern, ...]) -> PartPattern:
         pieces[-1] += "." + part.pieces[0]
         pieces.extend(part.pieces[1:])
     return PartPattern(tuple(pieces))
-
-
-def suggest_verb(word: str, vocabulary: RuleVocabulary, extra: tuple[str, ...]) -> str:
-    """A suggestion for an unknown key of a rule."""
-    return nearest(word, (*vocabulary.words(), *extra))

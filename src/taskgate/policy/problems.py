@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from taskgate.model.errors import BadConfig
 from taskgate.policy.document import Document, Path
-from taskgate.policy.models import SecretSource
+from taskgate.policy.resource_models import SecretSource
 from taskgate.policy.vocabulary import nearest
 
 # Pydantic's words for a type, in the files' own.
@@ -59,7 +59,7 @@ def problems_of(
 def _problem(
     sort: str, message: str, path: Path, document: Document, model: type[BaseModel]
 ) -> BadConfig:
-    key = _spell(path)
+    key = spell_path(path)
     if sort == "extra_forbidden":
         known = _keys_at(model, path[:-1])
         if _model_at(model, path[:-1]) is SecretSource:
@@ -67,7 +67,7 @@ def _problem(
             return problem(
                 document,
                 path,
-                f"unknown key in {_spell(path[:-1])}",
+                f"unknown key in {spell_path(path[:-1])}",
                 f"known here: {', '.join(known)}",
             )
         return problem(document, path, f"unknown key {key}", nearest(str(path[-1]), known))
@@ -82,14 +82,14 @@ def _problem(
         if path[-1:] == ("env",):
             message = "this is no name of an environment variable"
     what, _, hint = message.partition("; ")
-    return problem(document, path, f"{key}: {what}", hint)
+    return problem(document, path, f"{key}: {what}" if path else what, hint)
 
 
 def _known(keys: list[str]) -> str:
     return f"known here: {', '.join(keys)}" if keys else ""
 
 
-def _spell(path: Path) -> str:
+def spell_path(path: Path) -> str:
     """`permit[0].select` for a path."""
     spelled = ""
     for part in path:

@@ -15,17 +15,15 @@ from taskgate.policy.load import DETECTED_KINDS
 from taskgate.policy.models import (
     ApprovalsModel,
     Approvers,
-    CredentialModel,
     ForMembers,
     LastsModel,
     LimitsModel,
     MaskModel,
     RecordModel,
-    ResourceModel,
     RoleModel,
-    SecretSource,
     StandingModel,
 )
+from taskgate.policy.resource_models import CredentialModel, ResourceModel, SecretSource
 from taskgate.policy.rule_models import is_verb_field, task_model
 from taskgate.policy.units import spell_duration
 from taskgate.policy.vocabulary import POSTGRES, NameShape, RuleVocabulary
@@ -88,6 +86,8 @@ def _lines(vocabulary: RuleVocabulary) -> Iterator[str]:
     for group, about in vocabulary.group_about.items():
         yield f"| `{group}` | short for {_cell(about)} | as theirs | |"
     yield '| `any` | every verb; `["*"]` is everything | any | |'
+    yield from ("", "Kinds that may stand before a name:")
+    yield ", ".join(f"`{kind}`" for kind in sorted(vocabulary.kinds)) + "."
     yield from ("", _text("closing.txt"))
     yield from ("", "## Kinds that detectors find", "")
     yield ", ".join(f"`{kind}`" for kind in sorted(DETECTED_KINDS)) + "."

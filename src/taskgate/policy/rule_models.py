@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from taskgate.policy.models import DenyRule, HoldRule, PermitRule, PlainRule, TaskBase, Words
+from taskgate.policy.fields import Words
+from taskgate.policy.models import DenyRule, HoldRule, PermitRule, PlainRule, TaskBase
 from taskgate.policy.vocabulary import ANY_VERB, RuleVocabulary
 
 # Verbs become fields; their names stay clear of BaseModel's own attributes.

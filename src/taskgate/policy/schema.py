@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from taskgate.policy.models import ResourceModel, RoleModel
+from taskgate.policy.models import RoleModel
+from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.vocabulary import POSTGRES, RuleVocabulary
 

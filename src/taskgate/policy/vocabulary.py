@@ -43,7 +43,8 @@ class RuleVocabulary:
 
     `groups` are short names for several verbs. `system_schemas` are reached only by patterns that
     name them (or by `any: ["*"]`). `revealing` relations show the values of other relations'
-    columns: a task with column masks reads them only where a rule names them outright.
+    columns, as all of `revealing_schemas` do: a task with column masks reads them only where a
+    rule names them outright. `kinds` are the words that may stand before a name (`schema:sales`).
     `max_name_bytes` is the longest part of a name (UTF-8).
     """
 
@@ -55,6 +56,8 @@ class RuleVocabulary:
     default_schema: str
     system_schemas: frozenset[str]
     revealing: frozenset[tuple[str, str]]
+    revealing_schemas: frozenset[str]
+    kinds: frozenset[str]
     max_name_bytes: int
 
     def spec(self, verb: str) -> VerbSpec | None:
@@ -180,6 +183,42 @@ POSTGRES = RuleVocabulary(
             "pg_largeobject",
             "pg_stat_activity",
         )
+    ),
+    revealing_schemas=frozenset({"pg_toast"}),
+    kinds=frozenset(
+        {
+            "access_method",
+            "cast",
+            "collation",
+            "conversion",
+            "database",
+            "event_trigger",
+            "extension",
+            "foreign_data_wrapper",
+            "function",
+            "index",
+            "language",
+            "large_object",
+            "materialized_view",
+            "operator",
+            "operator_class",
+            "operator_family",
+            "owned",
+            "publication",
+            "role",
+            "schema",
+            "sequence",
+            "server",
+            "setting",
+            "statistics",
+            "subscription",
+            "table",
+            "tablespace",
+            "text_search",
+            "transform",
+            "type",
+            "view",
+        }
     ),
     max_name_bytes=63,
 )

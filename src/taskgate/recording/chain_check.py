@@ -102,7 +102,6 @@ class _Diagnosis:
                 if waiting is not None:
                     self._judge(waiting, line, visit)
                 if len(self._chain.findings) >= MAX_FINDINGS:
-                    # Enough to know; what is planted to be endless must not be followed.
                     return
                 waiting = line
         if waiting is not None:
@@ -187,10 +186,17 @@ class _Diagnosis:
         return any(link(previous, entry.body) == entry.hash for previous in before)
 
     def _entries(self) -> Iterator[Entry]:
+        bad = 0
         with open_lines(self._path) as lines:
             for line in lines:
-                if line.whole and (entry := _entry(line)) is not None:
+                entry = _entry(line)
+                if entry is not None:
                     yield entry
+                else:
+                    bad += 1
+                    # Enough to know; what is planted to be endless must not be followed.
+                    if bad > MAX_FINDINGS:
+                        return
 
     def _find_range(self, first: int, last: int) -> None:
         what = "the entry is missing" if first == last else f"entries {first} to {last} are missing"

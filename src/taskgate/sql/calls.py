@@ -55,7 +55,7 @@ def read_call(reader: "Reader", node: pb.FuncCall, scope: Scope) -> Value:
     special = session_calls.read(reader, schema, name, args, values)
     if special is not None:
         return special
-    around = []
+    around: list[Value] = []
     if not node.agg_within_group:
         around.extend(reader.value(s.sort_by.node, scope) for s in node.agg_order)
         for item in node.agg_order:
@@ -66,8 +66,10 @@ def read_call(reader: "Reader", node: pb.FuncCall, scope: Scope) -> Value:
         if any(v.fails for v in values):
             # Whether the arguments are computed, and fail, tells what the condition found.
             reader.findings.compare(condition)
-    if schema == SYSTEM and name == "system_user" and 0 < reader.names.catalog.server_version < (
-        160_000
+    if (
+        schema == SYSTEM
+        and name == "system_user"
+        and 0 < reader.names.catalog.server_version < (160_000)
     ):
         reader.unclear("SYSTEM_USER, which this server reads as the name of a column")
     return call_by_name(reader, schema, name, values, around)
@@ -86,23 +88,17 @@ def call_by_name(
     if not isinstance(safe, SafeFunction):
         for value in args:
             reader.findings.compare(value)
-        return Value(
-            flowing.sources, False, flowing.unknown, flowing.functions | safe, fails=True
-        )
+        return Value(flowing.sources, False, flowing.unknown, flowing.functions | safe, fails=True)
     total = 0 if any(v.fails for v in args) else safe.total
     for value in args[total:]:
         if not value.empty:
             reader.findings.compare(value)
     if len(args) <= total or total >= EVERY_ARGUMENT:
-        return Value(
-            flowing.sources, False, flowing.unknown, flowing.functions, flowing.fails
-        )
+        return Value(flowing.sources, False, flowing.unknown, flowing.functions, flowing.fails)
     return failing(flowing)
 
 
-def judge_name(
-    reader: "Reader", schema: str | None, name: str
-) -> SafeFunction | frozenset[str]:
+def judge_name(reader: "Reader", schema: str | None, name: str) -> SafeFunction | frozenset[str]:
     """Notes the actions of calling whatever goes by this name. The safe function if it is
     certainly one; otherwise all that it may be, spelled."""
     names = reader.names
@@ -132,6 +128,16 @@ def judge_name(
     if users or schema not in (None, SYSTEM) or name not in _NAMES_UNCHANGED:
         findings.may_change_resolution = True
     return frozenset(found)
+
+
+def may_be_function(reader: "Reader", name: str) -> bool:
+    """Whether an unqualified name may be that of any function."""
+    names = reader.names
+    return (
+        names.blind(None)
+        or name in safe_functions()
+        or bool(names.routines(None, name) or names.routines(SYSTEM, name))
+    )
 
 
 def _window(reader: "Reader", window: pb.WindowDef, scope: Scope) -> Value:

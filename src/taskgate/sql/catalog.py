@@ -43,6 +43,7 @@ class Catalog:
 
     __slots__ = (
         "_by_oid",
+        "_digests",
         "_entries",
         "_past",
         "creation_schema",
@@ -67,6 +68,7 @@ class Catalog:
         # What expired names meant, to see whether they still mean it.
         self._past: dict[NeededName, Entry] = {}
         self._by_oid: dict[int, Relation] = {}
+        self._digests: dict[NeededName, bytes] = {}
 
     def get(self, name: NeededName) -> Entry | None:
         """What the name means; None if it has not been looked up (lately)."""
@@ -85,6 +87,7 @@ class Catalog:
             self._entries.clear()
             self._past.clear()
             self._by_oid.clear()
+            self._digests.clear()
             self.generation += 1
         for name, entry in answer.entries:
             before = self._entries.pop(name, (None, 0.0))[0] or self._past.pop(name, None)
@@ -92,6 +95,8 @@ class Catalog:
                 self.generation += 1
                 if before.relation is not None:
                     self._by_oid.pop(before.relation.oid, None)
+            if before != entry:
+                self._digests.pop(name, None)
             self._entries[name] = (entry, now)
             if entry.relation is not None:
                 self._by_oid[entry.relation.oid] = entry.relation
@@ -106,6 +111,7 @@ class Catalog:
         for name, entry in gone:
             del self._entries[name]
             self._past[name] = entry
+            self._digests.pop(name, None)
 
     def fresh_until(self, now: float) -> float:
         """When the first of the entries expires."""
@@ -129,8 +135,15 @@ class Catalog:
         definitions, versions of functions."""
         digest = hashlib.sha256(json.dumps([self.user, self.schemas]).encode())
         for name in sorted(names, key=_sort_key):
-            digest.update(repr((name, self.get(name))).encode())
+            digest.update(self._digest(name))
         return digest.hexdigest()
+
+    def _digest(self, name: NeededName) -> bytes:
+        known = self._digests.get(name)
+        if known is None:
+            text = repr((name, self.get(name)))
+            known = self._digests[name] = hashlib.sha256(text.encode()).digest()
+        return known
 
 
 def _sort_key(name: NeededName) -> tuple[str, str, str]:

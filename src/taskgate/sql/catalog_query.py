@@ -7,8 +7,10 @@ included: the client may have put look-alikes into its search path. Works on Pos
 Source: PostgreSQL manual, chapter "System Catalogs"; section 5.10.6 on writing such queries.
 """
 
+# ruff: noqa: S608 - what is put into the text are constants of this module, and quoted names
+
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from taskgate.model.errors import Unreadable
@@ -240,9 +242,7 @@ def _read_type(value: Mapping[str, Any] | None) -> Entry:
 
 def _routines(rows: list[list[Any]] | None) -> tuple[Routine, ...]:
     """In a stable order: the server's own is none."""
-    found = (
-        Routine(schema, name, int(oid), *rest) for schema, name, oid, *rest in rows or ()
-    )
+    found = (Routine(schema, name, int(oid), *rest) for schema, name, oid, *rest in rows or ())
     return tuple(sorted(found, key=lambda r: r.oid))
 
 
@@ -250,7 +250,7 @@ def _pairs(rows: list[list[str]] | None) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((schema, name) for schema, name in rows or ()))
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[Any], Entry]] = {
     "relation": _read_relation,
     "function": lambda rows: Entry(routines=_routines(rows)),
     "operator": _read_operator,

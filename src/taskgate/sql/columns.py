@@ -56,6 +56,9 @@ def read_from(reader: "Reader", source: Source, name: str) -> Value:
         return union(f.read() for f in found) if len(found) > 1 else found[0].read()
     if source.rows.rest is not None:
         return from_rest(source, name)
+    if not calls.may_be_function(reader, name):
+        # PostgreSQL will say that there is no such column.
+        return from_rest(source, name)
     whole = not_plain(source.read_all())
     return calls.call_by_name(reader, None, name, [whole])
 
@@ -73,9 +76,7 @@ def _bare(reader: "Reader", name: str, scope: Scope) -> Value:
             possible.extend(f.read() for f in found)
             return union(possible)
         possible.extend(
-            from_rest(source, name)
-            for source in level.sources()
-            if source.rows.rest is not None
+            from_rest(source, name) for source in level.sources() if source.rows.rest is not None
         )
     if possible:
         return union(possible)

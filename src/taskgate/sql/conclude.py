@@ -80,6 +80,7 @@ def _read_beneath(access: Access, findings: Findings, reads: _Reads) -> None:
         reads.add((action.object, action.kind, via), columns)
     findings.relations |= inner.relations
     findings.opaque = findings.opaque or inner.opaque
+    findings.may_change_resolution |= inner.may_change_resolution
     for name, columns in inner.compared.items():
         findings.compared.setdefault(name, set()).update(columns)
 

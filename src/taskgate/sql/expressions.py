@@ -78,9 +78,7 @@ _OWN_NAME_KINDS = frozenset(
 )
 
 
-def _one_operator(
-    reader: "Reader", node: pb.A_Expr, left: Value | None, scope: Scope
-) -> Value:
+def _one_operator(reader: "Reader", node: pb.A_Expr, left: Value | None, scope: Scope) -> Value:
     operands = [] if left is None else [left]
     if is_set(node.rexpr):
         operands.append(union(_listed(reader, node.rexpr, scope)))
@@ -279,3 +277,11 @@ _HANDLERS: dict[str, Handler] = {
     "xml_serialize": _xml_serialize,
     **{name: _json(parts) for name, parts in json_expressions.PARTS.items()},
 }
+
+# Kinds that are no more than a list or a constant in definitions.
+_PASSIVE = frozenset({"a_const", "list", "res_target", "set_to_default"})
+
+
+def is_expression(which: str) -> bool:
+    """Whether nodes of this kind are evaluated, wherever they stand."""
+    return which in _HANDLERS and which not in _PASSIVE

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
-from taskgate.sql.spelling import SYSTEM, split_name
 from taskgate.sql.json_expressions import behaviour, read_list, value_expression
 from taskgate.sql.known import safe_functions
 from taskgate.sql.nodes import Node, is_set, opened, strings
@@ -18,6 +17,7 @@ from taskgate.sql.operators import judge_type
 from taskgate.sql.output_names import name_of
 from taskgate.sql.renaming import renamed
 from taskgate.sql.scope import Field, Item, Rows, Scope, Source
+from taskgate.sql.spelling import SYSTEM, split_name
 from taskgate.sql.values import CONSTANT, Value, failing, not_plain, union
 
 if TYPE_CHECKING:

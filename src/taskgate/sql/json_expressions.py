@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from postgast import pg_query_pb2 as pb
 
+from taskgate.sql.calls import read_window
 from taskgate.sql.nodes import Node, is_set, opened
 from taskgate.sql.scope import Scope
 from taskgate.sql.values import Value
@@ -88,8 +89,6 @@ def _aggregate(
     for item in constructor.agg_order:
         values.append(reader.value(item.sort_by.node, scope))
     if constructor.HasField("over"):
-        from taskgate.sql.calls import read_window
-
         reader.findings.compare(read_window(reader, constructor.over, scope))
     for value in values:
         reader.findings.compare(value)
@@ -124,9 +123,7 @@ def _serialize(
     return "json_serialize", value_expression(reader, node.expr, scope)
 
 
-def _predicate(
-    reader: "Reader", node: pb.JsonIsPredicate, scope: Scope
-) -> tuple[str, list[Value]]:
+def _predicate(reader: "Reader", node: pb.JsonIsPredicate, scope: Scope) -> tuple[str, list[Value]]:
     return "", [reader.value(node.expr, scope)]
 
 

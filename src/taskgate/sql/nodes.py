@@ -7,9 +7,9 @@ structs are those of PostgreSQL's `nodes/parsenodes.h`).
 from collections.abc import Iterable
 from typing import Any
 
-from postgast import pg_query_pb2 as pb
+from postgast.pg_query_pb2 import Node
 
-Node = pb.Node
+__all__ = ["Node", "constant_text", "is_set", "opened", "strings"]
 
 
 def opened(node: Node) -> tuple[str, Any]:
@@ -25,9 +25,7 @@ def is_set(node: Node) -> bool:
 
 def strings(nodes: Iterable[Node]) -> tuple[str, ...]:
     """A list of String nodes (a dotted name); a star becomes `*`."""
-    return tuple(
-        n.string.sval if n.WhichOneof("node") == "string" else "*" for n in nodes
-    )
+    return tuple(n.string.sval if n.WhichOneof("node") == "string" else "*" for n in nodes)
 
 
 def constant_text(node: Node) -> str | None:

@@ -68,7 +68,7 @@ def _simple(reader: "Reader", select: pb.SelectStmt, scope: Scope) -> Rows:
             for node in on:
                 findings.compare(_sort_item(reader, node, rows, scope))
         else:
-            compare_all(reader, rows)
+            reader.compare_all(rows)
     for node in select.sort_clause:
         note_sort_operator(reader, node.sort_by)
         findings.compare(_sort_item(reader, node.sort_by.node, rows, scope))
@@ -137,14 +137,6 @@ def _as_computed(rows: Rows) -> Rows:
     return Rows(tuple(Field(f.name, f.read()) for f in rows.fields), rows.rest)
 
 
-def compare_all(reader: "Reader", rows: Rows) -> None:
-    """Every column decides something (DISTINCT, UNION), or is stored where no mask reaches."""
-    for one in rows.fields:
-        reader.findings.compare(one.value)
-    if rows.rest is not None:
-        reader.findings.compare(rows.rest)
-
-
 def _sort_item(reader: "Reader", node: Node, rows: Rows, scope: Scope) -> Value:
     """ORDER BY and DISTINCT ON: an output's position, an output's name, or any expression."""
     which, inner = opened(node)
@@ -182,7 +174,7 @@ def _group_item(
 def _by_position(constant: pb.A_Const, rows: Rows) -> Value:
     if constant.WhichOneof("val") != "ival":
         return CONSTANT
-    position = constant.ival.ival
+    position = int(constant.ival.ival)
     if rows.rest is not None:
         return rows.read_all()
     if 1 <= position <= len(rows.fields):
@@ -215,7 +207,7 @@ def _set_operation(reader: "Reader", select: pb.SelectStmt, scope: Scope) -> Row
     for one in reversed(chain):
         rows = union_rows(rows, reader.select(one.rarg, scope))
         if not (one.op == pb.SETOP_UNION and one.all):
-            compare_all(reader, rows)
+            reader.compare_all(rows)
     return rows
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from taskgate.model.errors import Unreadable
-from taskgate.sql import expressions, queries, writes
+from taskgate.sql import expressions, queries, statements, writes
 from taskgate.sql.accesses import Findings
 from taskgate.sql.names import Names
 from taskgate.sql.nodes import Node, opened
+from taskgate.sql.outcome import Outcome, Session
 from taskgate.sql.scope import Rows, Scope
 from taskgate.sql.values import Value
 
@@ -75,6 +76,25 @@ class Reader:
         found = queries.read_select(self, select, parent)
         self._level -= 1
         return found
+
+    def targets(self, nodes: Iterable[Node], scope: Scope) -> Rows:
+        """The columns of a list of outputs."""
+        return queries.read_targets(self, nodes, scope)
+
+    def statement(self, node: Node, session: Session) -> Outcome:
+        """A statement of any kind."""
+        return statements.read_statement(self, node, session)
+
+    def beneath(self, view: str) -> "Reader":
+        """The reader of a view's definition."""
+        return Reader(self.names, "select", (*self.views, view))
+
+    def compare_all(self, rows: Rows) -> None:
+        """Every column decides something (DISTINCT, UNION), or is stored where no mask reaches."""
+        for one in rows.fields:
+            self.findings.compare(one.value)
+        if rows.rest is not None:
+            self.findings.compare(rows.rest)
 
     def unclear(self, why: str) -> None:
         """Notes what could not be understood; the statement is then never permitted."""

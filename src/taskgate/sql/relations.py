@@ -10,7 +10,7 @@ from postgast import pg_query_pb2 as pb
 
 from taskgate.model.limits import MAX_VIEW_DEPTH
 from taskgate.model.names import spell
-from taskgate.sql.accesses import Access, Beneath
+from taskgate.sql.accesses import Access, Beneath, Findings
 from taskgate.sql.catalog_query import MAX_RELATIVES
 from taskgate.sql.entries import Relation
 from taskgate.sql.known import REVEALING, REVEALING_SCHEMAS, metadata_relations
@@ -68,13 +68,11 @@ def rows_of(access: Access) -> Rows:
 
 def _look_beneath(reader: "Reader", relation: Relation, definition: str) -> Beneath | None:
     """Reads a view's definition."""
-    from taskgate.sql.reader import Reader as ReaderType
-
     if relation.spelled in reader.views or len(reader.views) >= MAX_VIEW_DEPTH:
         reader.unclear(f"{relation.spelled} is a view over more than {MAX_VIEW_DEPTH} others")
-        return Beneath({}, reader.findings.__class__())
+        return Beneath({}, Findings())
     script = parse_definition(definition)
-    inner = ReaderType(reader.names, "select", (*reader.views, relation.spelled))
+    inner = reader.beneath(relation.spelled)
     rows = Rows((), UNKNOWN)
     if len(script.statements) == 1 and script.statements[0].tag == "SELECT":
         rows = inner.query(script.statements[0].node, None)

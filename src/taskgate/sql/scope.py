@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from taskgate.sql.accesses import Access
 from taskgate.sql.values import UNKNOWN, Value, union
 
-
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 
 

@@ -103,7 +103,8 @@ def parse_script(text: str) -> Script:
         raise _too_deep() from None
     if len(found) > MAX_STATEMENTS_PER_MESSAGE:
         raise OverLimit(
-            f"{len(found)} statements in one message; at most {MAX_STATEMENTS_PER_MESSAGE} are read",
+            f"{len(found)} statements in one message; "
+            f"at most {MAX_STATEMENTS_PER_MESSAGE} are read",
             hint="send them in several messages",
         )
     return Script(text, tuple(_statement(raw, one) for one in found))

@@ -25,9 +25,7 @@ def note_set(findings: Findings, name: str, value: str | None, *, told: bool = T
         findings.may_change_resolution = True
     if folded in _ROLES:
         target = value if value is not None else ("none" if told else None)
-        findings.act(
-            Action("set_role", "?" if target is None else spell(target), "role", True)
-        )
+        findings.act(Action("set_role", "?" if target is None else spell(target), "role", True))
         return
     safe = safe_settings().get(folded)
     if safe is None or not safe.may_set:

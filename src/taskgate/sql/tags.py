@@ -94,4 +94,4 @@ def tag_of(node: Node) -> str:
 
 
 def _object_words(kind: pb.ObjectType) -> str:
-    return pb.ObjectType.Name(kind).removeprefix("OBJECT_").replace("_", " ")
+    return str(pb.ObjectType.Name(kind)).removeprefix("OBJECT_").replace("_", " ")

@@ -27,6 +27,16 @@ class SqlSecrets:
                 )
             )
 
+    async def add(self, secret: SealedSecret) -> bool:
+        async with self._database.write() as connection:
+            added = await connection.scalar(
+                self._database.insert(secrets)
+                .values(**_columns(secret))
+                .on_conflict_do_nothing()
+                .returning(secrets.c.name)
+            )
+            return added is not None
+
     async def get(self, name: str) -> SealedSecret | None:
         async with self._database.read() as connection:
             found = await connection.execute(sa.select(secrets).where(secrets.c.name == name))

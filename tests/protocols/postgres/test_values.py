@@ -2,6 +2,7 @@
 
 import struct
 import uuid
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -185,10 +186,8 @@ def test_numerics_come_back_from_binary(value: Decimal) -> None:
 @given(st.binary(max_size=40))
 def test_no_bytes_break_the_decoders(data: bytes) -> None:
     for decode in (scalars.numeric_text, scalars.inet_text):
-        try:
+        with suppress(ValueError):
             assert isinstance(decode(data), str)
-        except ValueError:
-            pass
     scalars.bytea_bytes(data)
 
 
@@ -282,10 +281,15 @@ def test_drivers_still_decode_constants(pg: Server, binary: bool) -> None:
             assert got == expected, expression
 
 
+HASHED = [
+    "'jane'::text", "7::int4", "7::int8", "'\\x6a00'::bytea", "'{\"a\":1}'::jsonb",
+    "'550e8400-e29b-41d4-a716-446655440000'::uuid",
+]  # fmt: skip
+
+
 def test_hashes_join_whatever_the_format(pg: Server) -> None:
     with pg.connect() as connection:
-        for expression in ("'jane'::text", "7::int4", "7::int8", "'\\x6a00'::bytea",
-                           "'550e8400-e29b-41d4-a716-446655440000'::uuid", "'{\"a\":1}'::jsonb"):  # fmt: skip
+        for expression in HASHED:
             text, binary = (
                 _through_psycopg(connection, expression, binary, Transform(HASH))
                 for binary in (False, True)

@@ -107,6 +107,8 @@ class Answers:
                 continue
             frame = self._framer.take()
             if frame is None:
+                # What waits for the pipeline to drain may go on, wherever the answer ended.
+                self._requests.pump(now)
                 return
             handler = self._handlers.get(frame[0])
             if handler is None:

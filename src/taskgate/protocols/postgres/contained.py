@@ -55,8 +55,6 @@ def content_op(shape: Shape, binary: bool, masker: KindMasker, encoding: str) ->
         return lambda data: hide_json(data, masker) if masker.may_contain(data) else data
     if shape is Shape.JSONB:
         return _jsonb_op(masker)
-    if shape is Shape.UUID:
-        return _null_if(masker, lambda data: (data,)) if not binary else None
     texts = _BINARY_TEXTS.get(shape, _other_binary) if binary else _TEXT_TEXTS.get(shape, _other)
     op = _null_if(masker, texts)
     if binary and shape in (Shape.INT4, Shape.OID):
@@ -106,7 +104,7 @@ def _found(
 def _digits_only(data: bytes) -> tuple[bytes, ...]:
     """Money: digits with separators as the locale has them, two of them behind the point."""
     digits = data.translate(None, _NOT_DIGITS)
-    return (digits, digits[:-2])
+    return (data, digits, digits[:-2])
 
 
 def _float_texts(value: float) -> tuple[bytes, ...]:
@@ -117,13 +115,14 @@ def _float_texts(value: float) -> tuple[bytes, ...]:
 
 def _float_text(data: bytes) -> tuple[bytes, ...]:
     try:
-        return _float_texts(float(data))
+        return (data, *_float_texts(float(data)))
     except ValueError:
         return (data,)
 
 
 def _number_text(data: bytes) -> tuple[bytes, ...]:
-    return (data.lstrip(b"-").partition(b".")[0],)
+    """A number as it stands, and what is before its point."""
+    return (data, data.lstrip(b"-").partition(b".")[0])
 
 
 def _bytea_text(data: bytes) -> tuple[bytes, ...]:

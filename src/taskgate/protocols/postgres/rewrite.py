@@ -170,6 +170,9 @@ class RowRewriter:
     def rewrite(self, frames: bytes) -> bytes:
         """Whole DataRow frames, rewritten; the same object where nothing had to be.
 
+        Rows are read as far as the last field that a plan touches. Where their bytes hold nothing
+        that could be a value, they are not read.
+
         Raises: ProtocolViolation if a frame is no DataRow of the plan's fields, OverLimit for a
         row that is too long to be masked.
         """
@@ -262,13 +265,18 @@ class RowRewriter:
         for field in range(len(self._walk_all)):
             size = length_at(frames, at)[0]
             at += 4
-            if size > 0:
-                if at + size > row_end:
-                    raise ProtocolViolation("the resource sent a field longer than its row")
-                if field in readable:
-                    values.append(frames[at : at + size])
-                    fields.append(field)
-                at += size
+            if size < 0:
+                if size != -1:
+                    raise ProtocolViolation("the resource sent a field of negative length")
+                continue
+            if at + size > row_end:
+                raise ProtocolViolation("the resource sent a field longer than its row")
+            if field in readable:
+                values.append(frames[at : at + size])
+                fields.append(field)
+            at += size
+        if len(self._walk_all) == self._count and at != row_end:
+            raise ProtocolViolation("the resource sent a row longer than its fields")
         steps = self._steps.narrowed(fields, values)
         return self._walk_masks if steps is self._steps.masks else steps
 

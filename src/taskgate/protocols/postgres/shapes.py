@@ -49,9 +49,17 @@ _BY_NAME = {
     "xml": Shape.TEXT,
 }  # fmt: skip
 TEXTS = frozenset((Shape.TEXT, Shape.TEXT_PADDED, Shape.TEXT_FOLDED))
-# No value of any kind fits in these.
+# No value of any kind fits in these, or only by chance (`masking.identifiers`).
 UNSEARCHED = frozenset(
-    (Shape.BOOL, Shape.INT2, Shape.DATE, Shape.TIMESTAMP, Shape.TIMESTAMPTZ, Shape.INERT)
+    (
+        Shape.UUID,
+        Shape.BOOL,
+        Shape.INT2,
+        Shape.DATE,
+        Shape.TIMESTAMP,
+        Shape.TIMESTAMPTZ,
+        Shape.INERT,
+    )
 )
 
 
