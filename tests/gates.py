@@ -90,8 +90,7 @@ def running_gate(
         own.add_people(everyone)
         own.start()
         try:
-            for person in everyone:
-                own.sign_in(person)
+            own.sign_in(*everyone)
             yield RunningGate(own)
         finally:
             own.stop()

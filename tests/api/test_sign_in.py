@@ -66,13 +66,14 @@ def test_guessing_at_one_name_is_slowed_down_then_refused(own_gate: Gate) -> Non
 
 
 def test_guessing_at_many_names_from_one_place_is_refused(own_gate: Gate) -> None:
-    answers = [
-        own_gate.call(None, "POST", LOGIN, {"name": f"name{n}", "password": "Winter2026"})
-        for n in range(75)
-    ]
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert refused, "the store's own waits answer 401; the door's caps 429"
-    assert int(refused[-1].headers["retry-after"]) >= 1
+    for number in range(300):
+        body = {"name": f"name{number}", "password": "Winter2026"}
+        answer = own_gate.call(None, "POST", LOGIN, body)
+        assert answer.status_code in (401, 429)
+        if answer.status_code == 429:
+            break
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
 
 
 def test_a_failed_sign_in_is_recorded_without_what_was_typed(own_gate: Gate) -> None:

@@ -37,7 +37,7 @@ def test_a_tables_name_is_completed(setting: Setting) -> None:
     ) as psql:  # fmt: skip
         os.close(theirs)
         assert "ready>" in _read_until(ours, "ready>")
-        os.write(ours, b"SELECT count(*) FROM shop.ord\t\t")
+        os.write(ours, b"SELECT count(*) FROM shop.ord\t\t\t")
         shown = _read_until(ours, "order_items")
         os.write(ours, b"\x15\\q\n")
         psql.wait(15)

@@ -56,8 +56,10 @@ QUERIES = [
     "SELECT mail FROM people UNION ALL SELECT card FROM people",
     "SELECT max(mail) OVER () FROM people", "SELECT CASE WHEN true THEN mail END FROM people",
     "SELECT coalesce(NULL, mail), greatest(mail, ''), nullif(mail, '') FROM people",
-    "SELECT unnest(ARRAY[mail, card]) FROM people", "SELECT ARRAY[ARRAY[mail], ARRAY[card]] FROM people",
-    "SELECT E'\\n\\t\"' || mail || E'\"\\n' FROM people", "INSERT INTO people SELECT * FROM people RETURNING *",
+    "SELECT unnest(ARRAY[mail, card]) FROM people",
+    "SELECT ARRAY[ARRAY[mail], ARRAY[card]] FROM people",
+    "SELECT E'\\n\\t\"' || mail || E'\"\\n' FROM people",
+    "INSERT INTO people SELECT * FROM people RETURNING *",
     "UPDATE people SET id = 2 RETURNING mail, people", "DELETE FROM people RETURNING card",
 ]  # fmt: skip
 # What no look at the result can tell: whoever reads it must be kept from it by a column mask.

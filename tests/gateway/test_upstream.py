@@ -374,8 +374,9 @@ async def test_nobody_listens() -> None:
 
 
 async def test_no_such_host() -> None:
-    resource = replace(pretended(5432, TlsMode.DISABLE), host="no-such-host.invalid")
-    assert "cannot be found" in (await refused(resource)).message
+    for host in ("no-such-host.invalid", "a..b", "x" * 70 + ".invalid"):
+        resource = replace(pretended(5432, TlsMode.DISABLE), host=host)
+        assert "cannot be found" in (await refused(resource)).message
 
 
 async def test_a_server_without_tls(pg: Server) -> None:

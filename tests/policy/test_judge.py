@@ -88,6 +88,11 @@ LEADS = "{groups: [leads]}"
             act("select", "s.a"),
             "deny",
         ),
+        (
+            '{permit: [{select: ["s.*"]}], deny: [{select: ["s.a(secret)"]}]}',
+            act("select", "s.a", ["*"]),
+            "deny",
+        ),
         # Hold.
         (f"hold: [{{update: [s.a], for: {LEADS}}}]", act("update", "s.a", ["x"]), "hold"),
         (
@@ -217,6 +222,17 @@ def _lines(rules: str) -> str:
 def test_an_empty_request_is_permitted_and_does_nothing() -> None:
     decision = decide(task("permit: [{select: [s.a]}]"))
     assert decision.outcome is Outcome.PERMIT
+
+
+@pytest.mark.parametrize(
+    "rules", ['permit: [{any: ["*"]}]', "{otherwise: hold, hold_for: {groups: [leads]}}"]
+)
+@pytest.mark.parametrize("kind", ["table", "builtin", "safe_setting"])
+def test_a_name_that_cannot_be_read_is_always_denied(rules: str, kind: str) -> None:
+    for name in ('s."', "s", "a.b.c", ".a", ""):
+        decision = decide(task(_lines(rules)), act("select", name, [], kind=kind))
+        assert decision.outcome is Outcome.DENY, name
+        assert "name could not be read" in decision.reason
 
 
 @pytest.mark.parametrize(
@@ -425,6 +441,20 @@ def test_statistics_need_to_be_named_outright_where_columns_are_masked() -> None
     inner = act("select", "pg_catalog.pg_statistic", ["x"], via="pg_catalog.pg_stats")
     assert outcome(task(body), stats, inner) == "permit"
     assert outcome(task('permit: [{any: ["*"]}]'), stats, inner) == "permit"
+
+
+def test_where_the_relation_is_unsure_every_mask_it_might_have_counts() -> None:
+    given = task(
+        """\
+        permit: [{any: ["*"]}]
+        mask:
+          - {columns: [s.a.email], as: redact, compared: permit}
+          - {columns: [r.a.email], as: redact}
+        """
+    )
+    assert outcome(given, act("select", "s.a", ["id"], compared=["email"])) == "permit"
+    assert outcome(given, act("select", "r.a", ["id"], compared=["email"])) == "deny"
+    assert outcome(given, act("select", "?.a", ["id"], compared=["email"])) == "deny"
 
 
 def test_the_revealing_relations_are_those_the_analysis_cannot_trace() -> None:

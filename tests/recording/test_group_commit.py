@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.model.errors import NotRecorded
+from taskgate.recording.recovery import recover
 from taskgate.recording.verify import verify_dir
 
 from .build import KEY, TUESDAY, info, journal, permitted
@@ -159,6 +160,51 @@ async def test_sealing_waits_for_the_disk_off_the_loop(tmp_path: Path, disk: Slo
     assert await recording.seal_and_settle(TUESDAY) == head
     log.close(TUESDAY)
     assert verify_dir(tmp_path, KEY.public_key()).whole
+
+
+async def test_nothing_is_appended_behind_a_seal_that_is_still_on_its_way(
+    tmp_path: Path, disk: SlowDisk
+) -> None:
+    log = journal(tmp_path, durability="disk")
+    recording = log.open(info("s1"))
+    disk.delay_s = 0.02
+    sealing = asyncio.create_task(recording.seal_and_settle(TUESDAY))
+    await asyncio.sleep(0.005)
+    assert not sealing.done()
+    with pytest.raises(NotRecorded, match="sealed"):
+        recording.append(permitted(1))
+    assert recording.seal(TUESDAY + 1) == await sealing
+    log.close(TUESDAY)
+    assert verify_dir(tmp_path, KEY.public_key()).whole
+
+
+async def test_a_seal_that_did_not_reach_the_disk_is_left_to_recovery(
+    tmp_path: Path, disk: SlowDisk
+) -> None:
+    log = journal(tmp_path, durability="disk")
+    recording = log.open(info("s1"))
+    await recording.settle()
+    disk.fail = errno.EIO
+    for _ in range(2):
+        with pytest.raises(NotRecorded):
+            await recording.seal_and_settle(TUESDAY)
+    disk.fail = 0
+    (report,) = recover(log, TUESDAY + 1)
+    assert (report.events, report.damage) == (2, "")
+    log.close(TUESDAY)
+    assert verify_dir(tmp_path, KEY.public_key()).whole
+
+
+async def test_nothing_is_written_once_the_directory_was_given_up(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    recording = log.open(info("s1"))
+    anchor = log.anchor
+    log.close(TUESDAY)
+    with pytest.raises(NotRecorded):
+        recording.append(permitted(1))
+    with pytest.raises(NotRecorded):
+        log.open(info("s2"))
+    assert log.anchor.number == anchor.number + 1
 
 
 async def test_a_descriptor_in_use_is_not_given_up(tmp_path: Path, disk: SlowDisk) -> None:

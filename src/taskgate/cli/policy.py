@@ -111,6 +111,8 @@ def explain(
     if statement == "-":
         statement = sys.stdin.read(MAX_STATEMENT_CHARS)
     if folder is not None:
+        if who or as_json:
+            stop("--as and --json need a gateway; leave them out, or --dir", Exit.USAGE)
         _explain_offline(statement, task, resource, folder)
         return
     from taskgate.api.shapes import Explained
@@ -127,4 +129,25 @@ def explain(
 
 
 def _explain_offline(statement: str, task: str, resource: str, folder: Path) -> None:
-    stop("not there yet", Exit.FAILED)
+    import asyncio
+    import time
+
+    from taskgate.gateway.assumed_names import NOTE, assume
+    from taskgate.gateway.explaining import explain_with
+    from taskgate.policy.explain import render_text
+    from taskgate.policy.load import load_dir
+    from taskgate.sql.entries import CatalogAnswer, NeededName
+
+    loaded = load_dir(folder)
+    meant = loaded.tasks.get(task)
+    if meant is None:
+        stop(f"there is no task {task} in {folder}", Exit.NOT_FOUND)
+
+    async def look_up(names: frozenset[NeededName]) -> CatalogAnswer:
+        return assume(names, statement)
+
+    place = resource or meant.resources[0]
+    found = asyncio.run(explain_with(loaded, meant, place, None, statement, time.time(), look_up))
+    say(render_text(found.explanation))
+    for note in (*found.notes, NOTE):
+        say(f"note: {note}")

@@ -4,6 +4,7 @@ against a whole gateway, and the benchmark."""
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -96,6 +98,11 @@ class OwnGate:
     @property
     def recordings(self) -> Path:
         return self.state / "recordings"
+
+    @property
+    def public_key(self) -> Path:
+        """What the recordings verify against."""
+        return self.state / "recording.key.pub"
 
     @property
     def program(self) -> list[str]:
@@ -203,37 +210,65 @@ class OwnGate:
             process.kill()
             process.wait()
 
-    def sign_in(self, person: Person) -> None:
-        """`taskgate login` as `person`, into a profile of the same name.
+    def sign_in(self, *people: Person) -> None:
+        """`taskgate login` as each of them, all at once, into profiles of their names.
 
         Raises:
             GateFault: with the command's words.
         """
-        done = self.command(
-            person.name, "login", person.name, "--server", self.url, "--ca", str(self.ca_file),
-            "--password-stdin", text_in=person.password + "\n",
-        )  # fmt: skip
-        if done.returncode:
-            raise GateFault(done.stderr.strip())
+        running = [
+            subprocess.Popen(  # noqa: S603
+                [
+                    *self.program, "login", person.name, "--server", self.url,
+                    "--ca", str(self.ca_file), "--password-stdin",
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.surroundings(person.name),
+            )
+            for person in people
+        ]  # fmt: skip
+        for person, login in zip(people, running, strict=True):
+            with login:
+                _, said = login.communicate(person.password + "\n", timeout=60)
+            if login.returncode:
+                raise GateFault(said.strip())
 
-    def grant(self, person: str, task: str, lasts: str = "") -> str:
-        """Takes up `task` as a signed-in person; the grant's token.
+    def grant(self, person: str, task: str, lasts_s: float | None = None) -> str:
+        """Takes up `task` as a signed-in person, through the API; the grant's token.
 
         Raises:
-            GateFault: with the command's words.
+            GateFault: with the gateway's words.
         """
-        asked = [
-            "request",
-            task,
-            "--reason",
-            "a run of one's own",
-            *(["--for", lasts] * bool(lasts)),
-        ]
-        for arguments in (asked, ["token", task]):
-            done = self.command(person, *arguments)
-            if done.returncode:
-                raise GateFault(done.stderr.strip())
-        return done.stdout.strip()
+        asked = {"task": task, "reason": "a run of one's own", "lasts_s": lasts_s}
+        return str(self.ask(person, "POST", "/v1/grants", asked)["token"])
+
+    def ask(self, person: str, method: str, path: str, body: object = None) -> Any:
+        """One call of the API as a signed-in person: what it answers.
+
+        Raises:
+            GateFault: with the gateway's words.
+        """
+        profile = json.loads((self.profiles / f"{person}.json").read_text())
+        request = urllib.request.Request(  # noqa: S310 - a constant https scheme
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {profile['token']}",
+                "Content-Type": "application/json",
+            },
+        )
+        try:
+            with urllib.request.urlopen(  # noqa: S310
+                request, timeout=30, context=self._trusting()
+            ) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            raise GateFault(error.read().decode(errors="replace")) from None
+        return json.loads(text) if text else None
 
     def command(
         self, who: str, *arguments: str, text_in: str = "", timeout_s: float = 60.0
@@ -257,11 +292,13 @@ class OwnGate:
             "TASKGATE_PROFILE": who,
         }
 
+    def _trusting(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file))
+
     def _ready(self) -> bool:
         try:
-            context = ssl.create_default_context(cafile=str(self.ca_file))
             with urllib.request.urlopen(  # noqa: S310 - a constant https scheme
-                f"{self.url}/readyz", timeout=2, context=context
+                f"{self.url}/readyz", timeout=2, context=self._trusting()
             ) as answer:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):

@@ -96,8 +96,7 @@ class Shop:
         self.gate.configure(policy_files(self._settled.postgres_port))
         self.gate.add_people(PEOPLE)
         self.gate.start()
-        for person in PEOPLE:
-            self.gate.sign_in(person)
+        self.gate.sign_in(*PEOPLE)
         self._write_surroundings()
 
     def stop(self) -> None:

@@ -246,16 +246,17 @@ def verified(visitor: Visitor) -> str:
 
 
 def tampering_shows(visitor: Visitor) -> str:
+    key = str(visitor.shop.gate.public_key)
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "recordings"
         shutil.copytree(visitor.shop.gate.recordings, copy)
-        whole = visitor.cli(AUD, "audit", "verify", str(copy))
+        whole = visitor.cli(AUD, "audit", "verify", str(copy), "--key", key)
         _must(whole.status == 0, f"the untouched copy failed: {_last(whole.out + whole.err)}")
         victim = max(copy.rglob(f"*{SUFFIX}*"), key=lambda path: path.stat().st_size)
         content = bytearray(victim.read_bytes())
         content[len(content) // 2] ^= 1
         victim.write_bytes(content)
-        said = visitor.cli(AUD, "audit", "verify", str(copy))
+        said = visitor.cli(AUD, "audit", "verify", str(copy), "--key", key)
     _must(said.status != 0, "one changed byte went unnoticed")
     return _last(said.out + said.err)
 

@@ -5,8 +5,11 @@ into the recording; only then does the protocol get its answer, and its driver w
 recording out before any byte goes to the resource.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+import msgspec
 
 from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock, Deadline
@@ -14,6 +17,7 @@ from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import Denied, TaskgateError
 from taskgate.model.event import Event, EventKind
 from taskgate.model.grant import Grant, SessionInfo
+from taskgate.model.limits import MAX_CACHED_DECISIONS
 from taskgate.model.masks import MaskSet
 from taskgate.policy.hours import open_at
 from taskgate.policy.judge import judge
@@ -143,7 +147,7 @@ class TaskGate:
         facts: dict[str, Any] = {
             "request": number,
             "text": request.text,
-            "actions": action_facts(request.actions),
+            "actions": _ENCODED.of(request.actions),
             "outcome": outcome.value,
             "rule": decision.rule,
             "reason": decision.reason if error is None else error.message,
@@ -204,15 +208,34 @@ _ADMITTED = {
 }
 
 
-def action_facts(actions: Sequence[Action]) -> list[dict[str, Any]]:
-    """Actions in the form that recordings keep and search reads."""
-    return [
-        {
-            "verb": action.verb,
-            "object": action.object,
-            "kind": action.kind,
-            **({"columns": action.columns} if action.columns is not None else {}),
-            **({"via": action.via} if action.via else {}),
-        }
-        for action in actions
-    ]
+class _ActionFacts:
+    """Actions in the form that recordings keep and search reads, encoded once.
+
+    Protocols judge a text once and admit it often, with the same tuple each time; the tuple is
+    kept beside its encoding, so that its identity stays its own.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[tuple[Action, ...], msgspec.Raw]] = OrderedDict()
+
+    def of(self, actions: tuple[Action, ...]) -> msgspec.Raw:
+        known = self._known.get(id(actions))
+        if known is not None and known[0] is actions:
+            return known[1]
+        encoded = msgspec.Raw(msgspec.json.encode([_facts(action) for action in actions]))
+        self._known[id(actions)] = (actions, encoded)
+        if len(self._known) > MAX_CACHED_DECISIONS:
+            self._known.popitem(last=False)
+        return encoded
+
+
+def _facts(action: Action) -> dict[str, Any]:
+    facts: dict[str, Any] = {"verb": action.verb, "object": action.object, "kind": action.kind}
+    if action.columns is not None:
+        facts["columns"] = action.columns
+    if action.via:
+        facts["via"] = action.via
+    return facts
+
+
+_ENCODED = _ActionFacts()

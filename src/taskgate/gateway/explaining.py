@@ -29,11 +29,11 @@ from taskgate.policy.rules import Policy, Task
 from taskgate.protocols.gate import Gate
 from taskgate.protocols.postgres.judging import Judged, judge_text
 from taskgate.sql.catalog import Catalog, catalog_query, parse_catalog_answer
-from taskgate.sql.entries import NeededName
+from taskgate.sql.entries import CatalogAnswer, NeededName
 from taskgate.sql.facts import SessionNames
 
 MAX_AT_ONCE = 4
-LookUp = Callable[[frozenset[NeededName]], Awaitable[str]]
+LookUp = Callable[[frozenset[NeededName]], Awaitable[CatalogAnswer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Explaining:
             connection = await self._connect(resource)
             try:
 
-                async def look_up(names: frozenset[NeededName]) -> str:
-                    return str(await connection.fetchval(catalog_query(names)))
+                async def look_up(names: frozenset[NeededName]) -> CatalogAnswer:
+                    return parse_catalog_answer(await connection.fetchval(catalog_query(names)))
 
                 return await explain_with(policy, task, resource.name, identity, text, now, look_up)
             except (asyncpg.PostgresError, OSError) as error:
@@ -151,7 +151,7 @@ async def explain_with(
     now: float,
     look_up: LookUp,
 ) -> Explained:
-    """The same with any way to look names up; `look_up` answers as `catalog_query` would.
+    """The same with any way to look names up; `look_up` answers what they mean.
 
     Raises: Unreadable, and whatever `look_up` raises.
     """
@@ -176,7 +176,7 @@ async def _judged(
     try:
         needed = next(steps)
         while True:
-            catalog.add(parse_catalog_answer(await look_up(needed.names)), now)
+            catalog.add(await look_up(needed.names), now)
             needed = steps.send(catalog)
     except StopIteration as done:
         judged: Judged = done.value

@@ -100,8 +100,8 @@ class Holding:
         facts = {
             "request": number,
             "approval": asked.id,
-            "by": [vote.subject_key for vote in closed.votes if vote.approve],
-            "against": [vote.subject_key for vote in closed.votes if not vote.approve],
+            "approved_by": [vote.subject_key for vote in closed.votes if vote.approve],
+            "denied_by": [vote.subject_key for vote in closed.votes if not vote.approve],
             "reason": closed.closed_why if error is None else error.message,
         }
         kind = _ENDS[closed.state] if error is None or refusal(closed) else EventKind.HOLD_CANCELLED

@@ -119,7 +119,6 @@ class _Line(asyncio.Protocol):
         self.channel = Channel()
         self.peer: tuple[str, int] = ("", 0)
         self._chunks: list[bytes] = []
-        self._held = 0
         self._waiter: asyncio.Future[None] | None = None
         self._ended: Exception | None = None
         self._detached = False
@@ -130,10 +129,6 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)
-        self._held += len(data)
-        if self._held > limits.MAX_LOGIN_BYTES:
-            self._ended = UpstreamFault("it sent too much before it was ready")
-            self.abort()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -162,7 +157,6 @@ class _Line(asyncio.Protocol):
             await self._waiter
         data = b"".join(self._chunks)
         self._chunks.clear()
-        self._held = 0
         return data
 
     def write(self, data: bytes) -> None:
@@ -223,6 +217,9 @@ async def _opened(
         ) from None
     except (OSError, ssl.SSLError) as error:
         raise UpstreamFault(f"{where} {_told(error)}", hint=_advice(error, resource)) from None
+    except UnicodeError:
+        # A name that no resolver takes (a label too long, an empty one).
+        raise UpstreamFault(f"{where} has a name that cannot be found") from None
     finally:
         line.abort()
 

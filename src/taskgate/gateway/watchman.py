@@ -21,6 +21,7 @@ from taskgate.model.errors import BadConfig, NotRecorded, StoreUnavailable
 MARK_EVERY_S = 60.0
 LAPSE_EVERY_S = 60.0
 RENEW_EVERY_S = 3600.0
+GAUGE_EVERY_S = 15.0
 _log = structlog.get_logger(__name__)
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -55,6 +56,7 @@ class Watchman:
             "follow the policy": self._foundation.policies.follow,
             "feed the index": self._feeder.follow,
             "renew certificates": self._renew,
+            "look after the gauge": self._gauge,
         }
 
     def drain(self) -> None:
@@ -101,6 +103,11 @@ class Watchman:
                 os.fsync(file.fileno())
 
         await asyncio.to_thread(probe)
+
+    async def _gauge(self) -> None:
+        while True:
+            self._signals.ready.set(int((await self.ready()).ready))
+            await asyncio.sleep(GAUGE_EVERY_S)
 
     async def _mark(self) -> None:
         journal, clock = self._foundation.journal, self._foundation.state.clock

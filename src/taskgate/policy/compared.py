@@ -99,9 +99,8 @@ def revealed(task: Task, subject: Subject, subjects: Sequence[Subject]) -> str:
     if not task.masks.columns or not _reveals(task, subject) or _is_named(task, subject):
         return ""
     via = subject.action.via
-    for other in subjects:
-        if other.action.object == via and _reveals(task, other) and _is_named(task, other):
-            return ""
+    if any(other.action.object == via and _reveals(task, other) for other in subjects):
+        return ""  # what lies under such a relation is judged with it
     return (
         f"{subject.action.verb} on {plain(subject.action.object)}: it shows values of other"
         " relations' columns, and this task masks some; only a permit that names it allows it"

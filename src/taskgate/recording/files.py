@@ -71,6 +71,8 @@ class LogFile:
         if self.fd >= 0:
             self._pool.touch(self)
             return self.fd
+        if self._closing:
+            raise NotRecorded(f"the recording {self.path.name} is closed")
         try:
             fd = os.open(self.path, _APPEND)
         except OSError as error:
@@ -110,9 +112,8 @@ class LogFile:
 
     def close(self) -> None:
         """Gives the descriptor up for good, once nobody uses it any more."""
-        if self.pins:
-            self._closing = True
-        else:
+        self._closing = True
+        if not self.pins:
             self._pool.release(self)
 
     def pin(self) -> None:

@@ -82,6 +82,7 @@ class Recording:
         self.gateway = gateway
         self.opened_at = opened_at
         self.failed = ""
+        # Set as soon as the seal is written, which may be before it is on the disk.
         self.sealed: Head | None = None
         # How many events the newest signed mark covers.
         self.marked = 0
@@ -173,9 +174,9 @@ class Recording:
             except NotRecorded as error:
                 self._abandon(error)
                 raise
-            self.sealed = head
             self._sealer.put_away(self, head)
-        return self.sealed
+            return head
+        return self._sealed_head(self.sealed)
 
     async def seal_and_settle(self, now: float) -> Head:
         """As `seal`, and lets other sessions go on while the disk is waited for.
@@ -192,7 +193,6 @@ class Recording:
         except NotRecorded as error:
             self._abandon(error)
             raise
-        self.sealed = head
         await self._settled(self._settle)
         self._sealer.put_away(self, head)
         return head
@@ -230,6 +230,13 @@ class Recording:
         # A second trailer would be damage: whatever fails from here on is recovery's to mend.
         self._final = True
         self.flush()
+        # From here on nothing can be appended, though others may run before the disk has it.
+        self.sealed = head
+        return head
+
+    def _sealed_head(self, head: Head) -> Head:
+        if self.failed:
+            raise NotRecorded(self.failed)
         return head
 
     def _abandon(self, error: NotRecorded) -> None:

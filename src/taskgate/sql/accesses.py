@@ -80,6 +80,7 @@ class Findings:
     compares_functions: set[str] = field(default_factory=set)
     opaque: bool = False
     may_change_resolution: bool = False
+    session_bound: bool = False
     settings: list[tuple[str, str | None]] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
     relations: set[str] = field(default_factory=set)

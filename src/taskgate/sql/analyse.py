@@ -54,7 +54,7 @@ def analyse(script: Script, catalog: Catalog, names: SessionNames) -> Analysis |
         Unreadable: it is nested too deep.
     """
     resolver = Names(catalog)
-    session = Session(names.prepared, names.cursors)
+    session = Session(names)
     found: list[StatementFacts] = []
     ended = False
     for statement in script.statements:
@@ -77,6 +77,7 @@ def analyse(script: Script, catalog: Catalog, names: SessionNames) -> Analysis |
 
 def _read(statement: Statement, resolver: Names, session: Session) -> StatementFacts:
     reader = Reader(resolver, statement.tag.split(" ", 1)[0].lower())
+    session.text = statement.text
     try:
         outcome = reader.statement(statement.node, session)
     except RecursionError:
@@ -107,6 +108,7 @@ def _facts(tag: str, findings: Findings, outcome: Outcome) -> StatementFacts:
         compares_functions=frozenset(findings.compares_functions).union(
             *(f.compares_functions for f in beside)
         ),
+        session_bound=findings.session_bound or any(f.session_bound for f in beside),
         unclear=tuple(findings.unclear),
     )
 

@@ -43,6 +43,9 @@ _NAMES_UNCHANGED = frozenset(
 )
 
 
+_KNOWS_SYSTEM_USER = 160_000
+
+
 def read_call(reader: "Reader", node: pb.FuncCall, scope: Scope) -> Value:
     """The lineage of a call; its actions are noted."""
     if node.HasField("over"):
@@ -66,12 +69,11 @@ def read_call(reader: "Reader", node: pb.FuncCall, scope: Scope) -> Value:
         if any(v.fails for v in values):
             # Whether the arguments are computed, and fail, tells what the condition found.
             reader.findings.compare(condition)
-    if (
-        schema == SYSTEM
-        and name == "system_user"
-        and 0 < reader.names.catalog.server_version < (160_000)
-    ):
-        reader.unclear("SYSTEM_USER, which this server reads as the name of a column")
+    if schema == SYSTEM and name == "system_user":
+        # Asked for so that the server's version is known.
+        reader.names.routines(None, name)
+        if reader.names.catalog.server_version < _KNOWS_SYSTEM_USER:
+            reader.unclear("SYSTEM_USER, which this server reads as the name of a column")
     return call_by_name(reader, schema, name, values, around)
 
 

@@ -99,6 +99,8 @@ class StatementFacts:
     `compares_unknown`: a value whose origin cannot be told steers the result, so that a hidden
     value might be guessed through it; `compares_functions` are user-defined functions (spelled)
     whose results do.
+    `session_bound`: it depends on statements or cursors that this session has made, so the same
+    text may do something else in another session, or later.
     `unclear`: why actions are incomplete, in words for the user.
     """
 
@@ -111,6 +113,7 @@ class StatementFacts:
     relations: frozenset[str] = frozenset()
     compares_unknown: bool = False
     compares_functions: frozenset[str] = frozenset()
+    session_bound: bool = False
     unclear: tuple[str, ...] = ()
 
 
@@ -118,14 +121,18 @@ class StatementFacts:
 class SessionNames:
     """What this session has made that statements may refer to.
 
-    `prepared`: PREPARE and the protocol's Parse share one namespace. `cursors`: DECLARE and the
-    protocol's portals do. `settled` says that no transaction is open in which names came to mean
-    something else: ending it inside a script then changes nothing for what follows.
+    `prepared`: PREPARE and the protocol's Parse share one namespace; `prepared_facts` are what the
+    statement was found to do when it was prepared, if kept (of PREPARE, that statement's own
+    facts). PostgreSQL may still run it on what its names meant then, so an EXECUTE that would read
+    something else now is refused. `cursors`: DECLARE and the protocol's portals.
+    `settled` says that no transaction is open in which names came to mean something else: ending
+    it inside a script then changes nothing for what follows.
     """
 
     prepared: Mapping[str, Script] = field(default_factory=dict)
     cursors: Mapping[str, StatementFacts] = field(default_factory=dict)
     settled: bool = False
+    prepared_facts: Mapping[str, StatementFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """What comes of one statement, as it is being put together."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from taskgate.sql.facts import NO_EFFECTS, Effects, Output, StatementFacts
+from taskgate.sql.facts import NO_EFFECTS, Effects, Output, SessionNames, StatementFacts
 from taskgate.sql.scope import Rows
 from taskgate.sql.script import Script
 from taskgate.sql.values import output_of
@@ -31,12 +30,14 @@ NOTHING = Outcome()
 class Session:
     """The names that EXECUTE and FETCH may use: the session's, and those of the script so far.
 
-    `facts` are what prepared statements were found to do when they were prepared in this script.
+    `text` is the statement being read. `new_facts` are what statements prepared in this script
+    were found to do then.
     """
 
-    prepared: Mapping[str, Script]
-    cursors: Mapping[str, StatementFacts]
+    names: SessionNames
+    text: str = ""
     new_prepared: dict[str, Script | None] = field(default_factory=dict)
+    new_facts: dict[str, StatementFacts] = field(default_factory=dict)
     new_cursors: dict[str, StatementFacts | None] = field(default_factory=dict)
     all_deallocated: bool = False
     all_closed: bool = False
@@ -44,12 +45,18 @@ class Session:
     def prepared_as(self, name: str) -> Script | None:
         if name in self.new_prepared:
             return self.new_prepared[name]
-        return None if self.all_deallocated else self.prepared.get(name)
+        return None if self.all_deallocated else self.names.prepared.get(name)
+
+    def facts_of(self, name: str) -> StatementFacts | None:
+        """What a prepared statement was found to do when it was prepared, if that is known."""
+        if name in self.new_prepared:
+            return self.new_facts.get(name)
+        return self.names.prepared_facts.get(name)
 
     def cursor(self, name: str) -> StatementFacts | None:
         if name in self.new_cursors:
             return self.new_cursors[name]
-        return None if self.all_closed else self.cursors.get(name)
+        return None if self.all_closed else self.names.cursors.get(name)
 
     def apply(self, facts: StatementFacts) -> None:
         """Takes in what a statement of this script leaves behind for the next."""
@@ -65,7 +72,9 @@ class Session:
         elif effects.closes is not None:
             self.new_cursors[effects.closes] = None
         if effects.prepares is not None:
-            self.new_prepared[effects.prepares[0]] = effects.prepares[1]
+            name, script = effects.prepares
+            self.new_prepared[name] = script
+            self.new_facts[name] = facts
         if effects.declares is not None:
             self.new_cursors[effects.declares] = facts
 

@@ -8,16 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from postgast import pg_query_pb2 as pb
+from postgast import scan
 
 from taskgate.model.action import Action
 from taskgate.model.names import spell
 from taskgate.sql import creating
-from taskgate.sql.facts import ColumnRef, Effects, Output
+from taskgate.sql.conclude import conclude
+from taskgate.sql.facts import ColumnRef, Effects, Output, StatementFacts
 from taskgate.sql.nodes import Node, opened
 from taskgate.sql.operators import judge_type
 from taskgate.sql.outcome import Outcome, Session, rows_outcome
 from taskgate.sql.scope import Rows, Scope
-from taskgate.sql.script import Script, Statement
+from taskgate.sql.script import Script, parse_script
 from taskgate.sql.tags import tag_of
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def _explain(reader: "Reader", stmt: pb.ExplainStmt, session: Session) -> Outcom
             compared.update(ColumnRef(action.object, column) for column in action.compared)
     unknown = reader.findings.compares_unknown or bool(reader.findings.compares_functions)
     unknown = unknown or any(f.compares_unknown or f.compares_functions for f in inner.beside)
+    unknown = unknown or (inner.returns_rows and inner.outputs is None)
     lineage = None if unknown else frozenset(compared)
     outputs = (Output("QUERY PLAN", lineage, False, at_least=frozenset(compared)),)
     return replace(inner, outputs=outputs, returns_rows=True, effects=Effects())
@@ -107,15 +110,36 @@ def _prepare(reader: "Reader", stmt: pb.PrepareStmt, session: Session) -> Outcom
     """Judged now and again at each EXECUTE: names may have come to mean something else."""
     for node in stmt.argtypes:
         judge_type(reader, node.type_name)
-    run_nested(reader, stmt.query, session)
-    inner = Statement("", tag_of(stmt.query), stmt.query, "")
-    return Outcome(effects=Effects(prepares=(stmt.name, Script("", (inner,)))))
+    inner = run_nested(reader, stmt.query, session)
+    reader.findings.session_bound = True
+    script = _inner_script(session.text, stmt.query)
+    if script is None:
+        reader.unclear("the statement within PREPARE cannot be told apart")
+        return Outcome()
+    return Outcome(inner.outputs, False, Effects(prepares=(stmt.name, script)))
+
+
+def _inner_script(text: str, query: Node) -> Script | None:
+    """The statement after PREPARE ... AS, read by itself."""
+    raw = text.encode("utf-8")
+    depth = 0
+    for found in scan(text).tokens:
+        if found.token == pb.Token.ASCII_40:
+            depth += 1
+        elif found.token == pb.Token.ASCII_41:
+            depth -= 1
+        elif found.token == pb.Token.AS and depth == 0:
+            script = parse_script(raw[found.end :].decode("utf-8"))
+            alike = len(script.statements) == 1 and script.statements[0].tag == tag_of(query)
+            return script if alike else None
+    return None
 
 
 def _execute(reader: "Reader", stmt: pb.ExecuteStmt, session: Session) -> Outcome:
     values = reader.values(stmt.params, Scope())
     for value in values:
         reader.findings.compare(value)
+    reader.findings.session_bound = True
     script = session.prepared_as(stmt.name)
     if script is None:
         # Prepared where this gate did not see it, or not at all: PostgreSQL will say.
@@ -124,7 +148,23 @@ def _execute(reader: "Reader", stmt: pb.ExecuteStmt, session: Session) -> Outcom
         return Outcome(None, True)
     if len(script.statements) != 1:
         return Outcome()
-    return reader.statement(script.statements[0].node, session)
+    before = session.facts_of(stmt.name)
+    outcome = reader.statement(script.statements[0].node, session)
+    if before is not None and not _does_the_same(reader, outcome, before):
+        reader.unclear(
+            f"{stmt.name} was prepared when its names meant something else: DEALLOCATE it, and "
+            "PREPARE it again"
+        )
+    return outcome
+
+
+def _does_the_same(reader: "Reader", now: Outcome, before: StatementFacts) -> bool:
+    """Whether a prepared statement still reads and does what it did when it was prepared."""
+    if reader.names.needed:
+        return True  # not known yet; the analysis is begun again
+    found = {a for a in conclude(reader.findings) if a.verb != "call"}
+    then = {a for a in before.actions if a.verb != "call"}
+    return then <= found and now.outputs == before.outputs
 
 
 def _deallocate(reader: "Reader", stmt: pb.DeallocateStmt, session: Session) -> Outcome:
@@ -134,6 +174,7 @@ def _deallocate(reader: "Reader", stmt: pb.DeallocateStmt, session: Session) -> 
 def _declare(reader: "Reader", stmt: pb.DeclareCursorStmt, session: Session) -> Outcome:
     """The facts of a cursor keep its columns: FETCH shows them."""
     inner = run_nested(reader, stmt.query, session)
+    reader.findings.session_bound = True
     return Outcome(
         inner.outputs,
         False,
@@ -142,6 +183,7 @@ def _declare(reader: "Reader", stmt: pb.DeclareCursorStmt, session: Session) -> 
 
 
 def _fetch(reader: "Reader", stmt: pb.FetchStmt, session: Session) -> Outcome:
+    reader.findings.session_bound = True
     known = session.cursor(stmt.portalname)
     if known is None:
         # Opened by a function, or not at all.
@@ -154,6 +196,7 @@ def _fetch(reader: "Reader", stmt: pb.FetchStmt, session: Session) -> Outcome:
 
 
 def _close(reader: "Reader", stmt: pb.ClosePortalStmt, session: Session) -> Outcome:
+    reader.findings.session_bound = True
     return Outcome(effects=Effects(closes=stmt.portalname or "*"))
 
 

@@ -104,8 +104,9 @@ def _listen(reader: "Reader", stmt: pb.ListenStmt, session: Session) -> Outcome:
 
 
 def _unlisten(reader: "Reader", stmt: pb.UnlistenStmt, session: Session) -> Outcome:
+    # Only gives up what the session has, so it needs no rule.
     name = stmt.conditionname
-    reader.findings.act(Action("unlisten", spell(name) if name else "*", "channel", False))
+    reader.findings.act(Action("unlisten", spell(name) if name else "*", "builtin", False))
     return Outcome(effects=Effects(unlistens=(name or "*",)))
 
 
@@ -116,8 +117,17 @@ def _notify(reader: "Reader", stmt: pb.NotifyStmt, session: Session) -> Outcome:
 
 def _lock(reader: "Reader", stmt: pb.LockStmt, session: Session) -> Outcome:
     for node in stmt.relations:
-        note_write(reader, "lock", open_target(reader, node.range_var), None)
+        target = open_target(reader, node.range_var)
+        if stmt.mode == _ACCESS_SHARE:
+            # No more than what any SELECT takes.
+            reader.findings.accesses.append(target.access)
+        else:
+            note_write(reader, "lock", target, None)
     return NOTHING
+
+
+# AccessShareLock of PostgreSQL's storage/lockdefs.h.
+_ACCESS_SHARE = 1
 
 
 def _constraints(reader: "Reader", stmt: pb.ConstraintsSetStmt, session: Session) -> Outcome:

@@ -217,6 +217,7 @@ def test_text_that_is_not_utf8_is_unreadable(raw: bytes) -> None:
         (m.parse_describe, "58 00", "neither statement nor portal"),
         (m.parse_close, "00 00", "neither statement nor portal"),
         (m.parse_data_row, "0001 80000000", "length -2147483648"),
+        (m.parse_data_row, "0002 ffffff9c 00000000", "a length that points before its start"),
         (m.parse_row_description, "ffff", "65,535 columns in no bytes"),
         (m.parse_ready_for_query, "58", "a transaction state that there is not"),
         (m.parse_copy_response, "02 0000", "format 2"),

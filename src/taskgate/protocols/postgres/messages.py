@@ -173,7 +173,7 @@ def parse_parse(data: bytes) -> Parse:
     reader = Reader(data)
     name = reader.text()
     text = reader.text()
-    types = tuple([reader.uint32() for _ in range(reader.counted(4))])
+    types = tuple([reader.uint32() for _ in range(reader.uint16())])
     reader.finish()
     return Parse(name, text, types)
 
@@ -194,7 +194,7 @@ def parse_bind(data: bytes) -> Bind:
     portal = reader.text()
     statement = reader.text()
     parameter_formats = reader.formats()
-    parameters = tuple([reader.sized() for _ in range(reader.counted(4))])
+    parameters = tuple([reader.sized() for _ in range(reader.uint16())])
     if len(parameter_formats) > 1 and len(parameter_formats) != len(parameters):
         raise ProtocolViolation(
             f"message 'B' is malformed: {len(parameter_formats)} parameter formats"
@@ -263,7 +263,7 @@ def parse_function_call(data: bytes) -> FunctionCall:
     reader = Reader(data)
     oid = reader.uint32()
     formats = reader.formats()
-    arguments = tuple([reader.sized() for _ in range(reader.counted(4))])
+    arguments = tuple([reader.sized() for _ in range(reader.uint16())])
     result_format = reader.int16()
     reader.finish()
     return FunctionCall(oid, formats, arguments, result_format)
@@ -312,7 +312,7 @@ def copy_data(data: bytes) -> memoryview:
 def parse_row_description(data: bytes) -> tuple[Field, ...]:
     reader = Reader(data)
     fields: list[Field] = []
-    for _ in range(reader.counted(19)):
+    for _ in range(reader.uint16()):
         name = reader.text()
         fields.append(Field(name, *_FIELD.unpack(reader.raw(18))))
     reader.finish()
@@ -338,7 +338,7 @@ def encode_row_description(fields: Sequence[Field]) -> bytes:
 
 def parse_data_row(data: bytes) -> tuple[bytes | None, ...]:
     reader = Reader(data)
-    values = tuple([reader.sized() for _ in range(reader.counted(4))])
+    values = tuple([reader.sized() for _ in range(reader.uint16())])
     reader.finish()
     return values
 
@@ -352,7 +352,7 @@ def encode_data_row(values: Sequence[bytes | None]) -> bytes:
 def parse_parameter_description(data: bytes) -> tuple[int, ...]:
     """Type OIDs of a prepared statement's parameters."""
     reader = Reader(data)
-    types = tuple([reader.uint32() for _ in range(reader.counted(4))])
+    types = tuple([reader.uint32() for _ in range(reader.uint16())])
     reader.finish()
     return types
 

@@ -18,7 +18,11 @@ UINT32: Final = Struct(">I")
 class BadText(Unreadable):
     """Text that is not UTF-8: it cannot be read as the resource would read it."""
 
-    sqlstate = "22021"
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        # Set here because a class attribute is lost where mypyc compiles a subclass of an
+        # interpreted class.
+        self.sqlstate = "22021"
 
 
 def decode_text(raw: bytes) -> str:
@@ -139,19 +143,11 @@ class Reader:
 
     def formats(self) -> tuple[int, ...]:
         """A count and as many format codes, 0 (text) or 1 (binary)."""
-        codes = tuple([self.int16() for _ in range(self.counted(2))])
+        codes = tuple([self.int16() for _ in range(self.uint16())])
         for code in codes:
             if code not in (0, 1):
                 raise self._wrong(f"unknown format code {code}")
         return codes
-
-    def counted(self, at_least: int) -> int:
-        """An unsigned Int16 count of things of `at_least` bytes each, checked before any of them
-        is read."""
-        count = self.uint16()
-        if count * at_least > self.end - self.pos:
-            raise self._wrong("it ends early")
-        return count
 
     def finish(self) -> None:
         """Nothing may be left."""
