@@ -1,5 +1,6 @@
 """Private servers: made once, resumed after a crash, never run by root, gone with their parent."""
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from taskgate.demo.cluster import (
     runnable_by,
     server_account,
 )
+from taskgate.demo.shop import remove
 from tests.servers import Server
 
 
@@ -142,3 +144,17 @@ def test_programs_under_a_closed_directory_are_copied_and_run(directory: Path) -
     cluster.create(superuser="boss", password="x", settings={"fsync": "off"}, hba=())
     cluster.start()
     cluster.stop()
+
+
+def test_the_state_of_a_running_demo_is_not_removed(cluster: Cluster, directory: Path) -> None:
+    (directory / "demo.json").write_text(json.dumps({"database_at": str(cluster.directory)}))
+    cluster.start()
+    try:
+        with pytest.raises(ClusterFault, match="stop it first"):
+            remove(directory)
+        assert cluster.psql("SELECT 1", database="postgres", superuser="boss") == "1\n"
+    finally:
+        cluster.stop()
+    remove(directory)
+    assert not directory.exists()
+    directory.mkdir()

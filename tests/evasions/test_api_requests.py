@@ -4,7 +4,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 
+import httpx
 import pytest
 
 from tests.api.gate import Gate, start_gate
@@ -48,7 +50,7 @@ def statuses(answer: bytes) -> list[int]:
         "/v1/grants/../users", "/%2e%2e/v1/users", "/v1/%2e/users", "/v1/grants/%2e%2e/users",
         "/v1%2fusers", "/v1/grants%2f..%2fusers", "/v1\\users", "/v1/users;x=1", "/v1/users%00",
         "/v1/users%0d%0aX:1", "/V1/users", "/v1/USERS", "/v1/users/", "/v1/users%20", "/v1/users.",
-        "/v1/%75sers%2f", "/v1/users%252f", "/console/../v1/users", "/v1/users#x", "/v1/users%23",
+        "/v1/%75sers%2f", "/v1/users%252f", "/console/../v1/users", "/v1/users%23",
     ],
 )  # fmt: skip
 def test_an_odd_path_reaches_nothing(gate: Gate, path: str) -> None:
@@ -145,12 +147,9 @@ def test_a_body_over_the_cap_is_refused_in_either_framing(gate: Gate) -> None:
         for _ in range(40):
             yield b"x" * 65536
 
-    with gate.client("ann") as client:
-        try:
-            assert client.post("/v1/grants", content=pieces()).status_code == 413
-        except Exception as error:
-            # The gateway may close before the client has sent all of it.
-            assert "closed" in str(error).lower() or "reset" in str(error).lower()
+    # The gateway may close before the client has sent all of it.
+    with gate.client("ann") as client, suppress(httpx.TransportError):
+        assert client.post("/v1/grants", content=pieces()).status_code == 413
 
 
 @pytest.mark.parametrize(

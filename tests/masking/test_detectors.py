@@ -161,6 +161,18 @@ def test_overlapping_finds_are_one_span() -> None:
     assert ALL.find(text) == [Span(0, len(text), "email")]
 
 
+def test_finds_that_overlap_in_part_are_hidden_from_first_to_last() -> None:
+    text = "2001:db8:85a3::1@example.com"
+    assert found(text, Detectors(["ipv6"])) == [("ipv6", "2001:db8:85a3::1")]
+    assert found(text, Detectors(["email"])) == [("email", "1@example.com")]
+    assert found(text) == [("email", text)]
+
+
+def test_a_character_that_reads_as_several_is_hidden_whole() -> None:
+    text = "411111111111111\u2488 x"
+    assert found(text, Detectors(["credit_card"])) == [("credit_card", "411111111111111\u2488")]
+
+
 def test_offsets_are_in_characters() -> None:
     assert found("übergroß: ä@ö.de €") == [("email", "ä@ö.de")]
 

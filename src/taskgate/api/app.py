@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from taskgate import __version__
 from taskgate.api import access, administration, approvals, policy, records
 from taskgate.api.access import Doors
-from taskgate.api.caller import caller_of, client_address, may
+from taskgate.api.caller import caller_of, client_address, need
 from taskgate.api.guard import Guard
 from taskgate.api.problems import add_problem_handlers
 from taskgate.api.shapes import Authority
@@ -19,7 +19,6 @@ from taskgate.gateway.certificates import fingerprint
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.service import Wiring
 from taskgate.gateway.signals import CONTENT_TYPE, Readiness, Signals
-from taskgate.model.errors import NotAuthenticated
 from taskgate.policy.rules import Right
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -87,6 +86,5 @@ def _add_signals(app: FastAPI, signals: Signals, ready: Callable[[], Awaitable[R
         if forwarded or client_address(request) not in _LOOPBACK:
             parts: Parts = request.app.state.parts
             caller = await caller_of(request, parts)
-            if not may(parts.policies.current, caller.identity, Right.ADMINISTER):
-                raise NotAuthenticated("metrics are for administrators")
+            need(parts.policies.current, caller.identity, Right.ADMINISTER)
         return Response(signals.text(), media_type=CONTENT_TYPE)

@@ -150,6 +150,16 @@ def _stop_with_parent() -> None:  # runs in the child, between fork and exec
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
+def server_of(data: Path) -> int | None:
+    """The process that serves the data directory `data`, if there is one."""
+    try:
+        owner = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        command = Path(f"/proc/{owner}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return owner if str(data).encode() in command else None
+
+
 class Cluster:
     """One data directory and, while started, its server.
 
@@ -367,18 +377,10 @@ class Cluster:
 
     def _clear_stale_lock(self) -> None:
         # After SIGKILL, or in a new container, the lock names a process that is not this server.
-        lock = self.data / "postmaster.pid"
-        if not lock.exists():
-            return
-        owner = lock.read_text().split("\n", 1)[0].strip()
-        command = Path(f"/proc/{owner}/cmdline")
-        try:
-            alive = str(self.data).encode() in command.read_bytes()
-        except OSError:
-            alive = False
-        if alive:
+        owner = server_of(self.data)
+        if owner is not None:
             raise ClusterFault(f"a server (process {owner}) already runs on {self.data}")
-        lock.unlink()
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _own(self, directory: Path, mode: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)

@@ -71,13 +71,10 @@ def show(console: Console, shop: Shop, *, resumed: bool) -> None:
     )
     console.print(f"  psql     localhost:{ports.postgres}   user = task, password = token")
     console.print(f"  console  {shop.gate.url}   [dim]its CA: {shop.gate.ca_file}[/]")
-    console.print(
-        "  people   " + ", ".join(f"[bold]{one.name}[/] {one.about}" for one in PEOPLE[:3])
-    )
-    console.print(
-        "           " + ", ".join(f"[bold]{one.name}[/] {one.about}" for one in PEOPLE[3:])
-    )
-    console.print("           [dim]all signed in below; passwords: NAME-at-the-shop[/]")
+    for heading, some in (("people", PEOPLE[:3]), ("", PEOPLE[3:])):
+        named = " · ".join(f"[bold]{one.name}[/] {one.about}" for one in some)
+        console.print(f"  {heading:<9}{named}")
+    console.print(f"  {'':<9}[dim]each is signed in; their passwords are NAME-at-the-shop[/]")
     console.print()
     console.print("In a second terminal:")
     console.print()

@@ -15,11 +15,13 @@ from taskgate.demo import seed
 from taskgate.demo.cluster import (
     Account,
     Cluster,
+    ClusterFault,
     embedded_installation,
     free_port,
     reachable_by,
     runnable_by,
     server_account,
+    server_of,
 )
 from taskgate.demo.gate import OwnGate, Ports
 from taskgate.demo.people import PEOPLE
@@ -194,10 +196,16 @@ class Shop:
 
 
 def remove(directory: Path) -> None:
-    """Removes a stopped demo's state, wherever it lies."""
+    """Removes a stopped demo's state, wherever it lies.
+
+    Raises:
+        ClusterFault: it is still running.
+    """
     kept = directory / "demo.json"
     if kept.exists():
         database = Path(json.loads(kept.read_text())["database_at"])
+        if server_of(database / "data") is not None:
+            raise ClusterFault("the demo is running; stop it first (Ctrl-C where it runs)")
         shutil.rmtree(database, ignore_errors=True)
         if database.parent.name.startswith("taskgate-demo-"):
             shutil.rmtree(database.parent, ignore_errors=True)

@@ -1,7 +1,11 @@
 """Finds values of known kinds in text.
 
-A clean text costs one or two scans by linear automata, whatever the number of kinds. Only where
-those see a hint does each kind look for itself, with its checksums.
+A clean text costs one scan by a linear automaton, whatever the number of kinds. Only where it sees
+a hint does each kind look for itself, with its checksums.
+
+This is a net under what nobody knew to be there. It does not hold against someone who may shape
+the text (`reverse`, base64, a value cut in two): that takes column masks, which follow a value by
+where it comes from.
 """
 
 from collections.abc import Iterable

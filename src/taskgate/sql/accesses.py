@@ -70,7 +70,8 @@ class Beneath:
 class Findings:
     """Everything found in one statement, or in one view's definition.
 
-    `compared` are columns that steer the result, by relation.
+    `compared` are columns that steer the result, by relation. `reads_constants`: a constant's
+    value made a difference (`ORDER BY 2`, set_config).
     """
 
     accesses: list[Access] = field(default_factory=list)
@@ -81,6 +82,7 @@ class Findings:
     opaque: bool = False
     may_change_resolution: bool = False
     session_bound: bool = False
+    reads_constants: bool = False
     settings: list[tuple[str, str | None]] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
     relations: set[str] = field(default_factory=set)

@@ -109,6 +109,7 @@ def _facts(tag: str, findings: Findings, outcome: Outcome) -> StatementFacts:
             *(f.compares_functions for f in beside)
         ),
         session_bound=findings.session_bound or any(f.session_bound for f in beside),
+        reads_constants=findings.reads_constants or any(f.reads_constants for f in beside),
         unclear=tuple(findings.unclear),
     )
 

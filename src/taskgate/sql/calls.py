@@ -17,7 +17,7 @@ from taskgate.sql.nodes import is_set, strings
 from taskgate.sql.operators import note_sort_operator
 from taskgate.sql.scope import Scope
 from taskgate.sql.spelling import SYSTEM, split_name, unresolved
-from taskgate.sql.values import CONSTANT, Value, failing, union
+from taskgate.sql.values import CONSTANT, Value, failing, not_plain, union
 
 if TYPE_CHECKING:
     from taskgate.sql.reader import Reader
@@ -48,17 +48,19 @@ _KNOWS_SYSTEM_USER = 160_000
 
 def read_call(reader: "Reader", node: pb.FuncCall, scope: Scope) -> Value:
     """The lineage of a call; its actions are noted."""
-    if node.HasField("over"):
-        reader.findings.compare(_window(reader, node.over, scope))
     schema, name = split_name(strings(node.funcname))
     args = list(node.args)
     if node.agg_within_group:
         args.extend(s.sort_by.node for s in node.agg_order)
     values = reader.values(args, scope)
-    special = session_calls.read(reader, schema, name, args, values)
+    special = session_calls.read(reader, (schema, name), args, values, scope)
     if special is not None:
         return special
     around: list[Value] = []
+    if node.HasField("over"):
+        # The window decides the order of rows, besides what the function makes of it.
+        around.append(not_plain(_window(reader, node.over, scope)))
+        reader.findings.compare(around[0])
     if not node.agg_within_group:
         around.extend(reader.value(s.sort_by.node, scope) for s in node.agg_order)
         for item in node.agg_order:

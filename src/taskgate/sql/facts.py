@@ -99,6 +99,7 @@ class StatementFacts:
     `compares_unknown`: a value whose origin cannot be told steers the result, so that a hidden
     value might be guessed through it; `compares_functions` are user-defined functions (spelled)
     whose results do.
+    `reads_constants`: the value of a constant made a difference (`ORDER BY 2`, set_config).
     `session_bound`: it depends on statements or cursors that this session has made, so the same
     text may do something else in another session, or later.
     `unclear`: why actions are incomplete, in words for the user.
@@ -114,6 +115,7 @@ class StatementFacts:
     compares_unknown: bool = False
     compares_functions: frozenset[str] = frozenset()
     session_bound: bool = False
+    reads_constants: bool = False
     unclear: tuple[str, ...] = ()
 
 

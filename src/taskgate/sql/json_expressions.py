@@ -89,7 +89,7 @@ def _aggregate(
     for item in constructor.agg_order:
         values.append(reader.value(item.sort_by.node, scope))
     if constructor.HasField("over"):
-        reader.findings.compare(read_window(reader, constructor.over, scope))
+        values.append(read_window(reader, constructor.over, scope))
     for value in values:
         reader.findings.compare(value)
     return values

@@ -34,7 +34,7 @@ class SafeSetting:
 
     name: str
     may_set: bool
-    values: frozenset[str]
+    values: tuple[str, ...]
 
 
 def _lines(name: str) -> list[str]:
@@ -67,7 +67,7 @@ def safe_settings() -> dict[str, SafeSetting]:
     for line in _lines("safe_settings.txt"):
         head, _, values = line.partition("=")
         name, *words = head.split()
-        found[name] = SafeSetting(name, "show" not in words, frozenset(values.split()))
+        found[name] = SafeSetting(name, "show" not in words, tuple(values.split()))
     return found
 
 

@@ -52,6 +52,7 @@ def _simple(reader: "Reader", select: pb.SelectStmt, scope: Scope) -> Rows:
         scope.items.append(read_from(reader, node, scope))
     accesses = findings.accesses[first_access:]
     reader.steer(select.where_clause, scope)
+    scope.where = select.where_clause
     for node in select.window_clause:
         window = node.window_def
         value = read_window(reader, window, scope)
@@ -141,7 +142,7 @@ def _sort_item(reader: "Reader", node: Node, rows: Rows, scope: Scope) -> Value:
     """ORDER BY and DISTINCT ON: an output's position, an output's name, or any expression."""
     which, inner = opened(node)
     if which == "a_const":
-        return _by_position(inner, rows)
+        return _by_position(reader, inner, rows)
     if which == "column_ref" and len(inner.fields) == 1:
         found = [f for f in rows.fields if f.name == inner.fields[0].string.sval]
         if found:
@@ -157,7 +158,7 @@ def _group_item(
     """GROUP BY: a position, a column of FROM, an output's name, or any expression."""
     which, inner = opened(node)
     if which == "a_const":
-        return _by_position(inner, rows)
+        return _by_position(reader, inner, rows)
     if which == "grouping_set":
         return union(_group_item(reader, n, rows, targets, scope) for n in inner.content)
     if which == "row_expr":
@@ -171,7 +172,8 @@ def _group_item(
     return reader.value(node, scope)
 
 
-def _by_position(constant: pb.A_Const, rows: Rows) -> Value:
+def _by_position(reader: "Reader", constant: pb.A_Const, rows: Rows) -> Value:
+    reader.findings.reads_constants = True
     if constant.WhichOneof("val") != "ival":
         return CONSTANT
     position = int(constant.ival.ival)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from taskgate.sql.accesses import Access
+from taskgate.sql.nodes import Node
 from taskgate.sql.values import UNKNOWN, Value, union
 
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
@@ -100,12 +101,14 @@ class Cte:
 
 @dataclass(slots=True)
 class Scope:
-    """What can be named at one level; `parent` is the query around."""
+    """What can be named at one level; `parent` is the query around. `where` is the condition that
+    each row of this level meets."""
 
     parent: "Scope | None" = None
     items: list[Item] = field(default_factory=list)
     ctes: dict[str, Cte] = field(default_factory=dict)
     windows: dict[str, Value] = field(default_factory=dict)
+    where: Node | None = None
 
     def levels(self) -> Iterator["Scope"]:
         """This one, then those around it."""

@@ -34,13 +34,13 @@ def note_set(findings: Findings, name: str, value: str | None, *, told: bool = T
     if safe.values and not _reads_alike(safe.values, value, told):
         findings.act(Action("set", spell_setting(folded), "setting", True, complete=False))
         findings.unclear.append(
-            f"{folded} changes how SQL text is read; here it is always {sorted(safe.values)[0]}"
+            f"{folded} changes how SQL text is read; here it is always {safe.values[0]}"
         )
         return
     findings.act(Action("set", spell_setting(folded), "safe_setting", False))
 
 
-def _reads_alike(allowed: frozenset[str], value: str | None, told: bool) -> bool:
+def _reads_alike(allowed: tuple[str, ...], value: str | None, told: bool) -> bool:
     if value is None:
         # The default is what the session began with, which the gate has chosen.
         return told

@@ -71,6 +71,20 @@ def test_content_is_found_in_any_field() -> None:
     assert rewriter.counts.rules == {"kind-email": 1}
 
 
+def test_every_field_of_a_row_is_looked_at() -> None:
+    rows: list[Row] = [[b"a@b.de", b"x", b"c@d.de", b"", None, b"e@f.de"]]
+    assert rewritten(MaskPlan((None,) * 6, kinds()), [TEXT] * 6, rows) == [
+        [b"[masked:email]", b"x", b"[masked:email]", b"", None, b"[masked:email]"]
+    ]
+
+
+def test_a_row_of_another_number_of_fields_is_no_row_of_the_plan() -> None:
+    for at in (0, 1):
+        rewriter = RowRewriter(column(at, 2), [TEXT] * 2, [0] * 2)
+        with pytest.raises(ProtocolViolation, match="3 fields where 2"):
+            rewriter.rewrite(data_rows([b"a", b"b", b"c"]))
+
+
 def test_clean_rows_go_through_as_they_are() -> None:
     frames = data_rows([b"a", b"b"], [None, b"d"])
     assert (

@@ -9,6 +9,7 @@ are no part of it: they are checked at each run.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Generator
+from copy import copy
 from dataclasses import dataclass, replace
 
 from taskgate.masking.plan import relation_is_masked
@@ -18,6 +19,7 @@ from taskgate.model.errors import Denied, Unreadable
 from taskgate.model.limits import MAX_CACHED_DECISIONS, MAX_VIEW_DEPTH
 from taskgate.model.masks import MaskSet
 from taskgate.protocols.gate import Gate
+from taskgate.protocols.postgres.templates import template_of
 from taskgate.sql.analyse import analyse
 from taskgate.sql.catalog import Catalog, NeededName
 from taskgate.sql.facts import Analysis, NeedNames, SessionNames, StatementFacts
@@ -34,6 +36,8 @@ class Judged:
     `fresh_until` (seconds since the epoch) is when its names must be looked up again.
     `tainted`: errors and notices of the resource might quote a masked value.
     `session_bound`: it depends on names this session made, so it is not remembered.
+    `templated`: it also holds for texts that differ in plain literals only; `script` is then of
+    one of them.
     """
 
     text: str
@@ -46,6 +50,7 @@ class Judged:
     fresh_until: float
     tainted: bool
     session_bound: bool
+    templated: bool
 
     def current(self, catalog: Catalog, policy_version: str, now: float) -> bool:
         return (
@@ -70,34 +75,54 @@ class LookUp:
     names: frozenset[NeededName]
 
 
+# Statements of which two that differ in plain literals only do the same to the same things, unless
+# the analysis looked at a constant.
+_TEMPLATED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "VALUES", "TABLE"})
+
+
 class JudgedTexts:
     """Verdicts by text, least recently used out first. Shared by a task's sessions."""
 
-    __slots__ = ("_by_text", "hits", "misses")
+    __slots__ = ("_by_template", "_by_text", "hits", "misses")
 
     def __init__(self) -> None:
         self._by_text: OrderedDict[str, Judged] = OrderedDict()
+        self._by_template: OrderedDict[str, Judged] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
     def get(self, text: str, catalog: Catalog, policy_version: str, now: float) -> Judged | None:
+        """The verdict on this text, or on one that reads alike (see `templates`)."""
         judged = self._by_text.get(text)
         if judged is not None and judged.current(catalog, policy_version, now):
             self.hits += 1
             return judged
+        template = template_of(text)
+        if template is not None:
+            judged = self._by_template.get(template)
+            if judged is not None and judged.current(catalog, policy_version, now):
+                self.hits += 1
+                alike = copy(judged)
+                alike.text = text
+                return alike
         self.misses += 1
         return None
 
     def put(self, judged: Judged) -> None:
         if judged.session_bound:
             return
-        self._by_text[judged.text] = judged
-        self._by_text.move_to_end(judged.text)
-        if len(self._by_text) > MAX_CACHED_DECISIONS:
-            self._by_text.popitem(last=False)
+        _keep(self._by_text, judged.text, judged)
+        if judged.templated:
+            template = template_of(judged.text)
+            if template is not None:
+                _keep(self._by_template, template, judged)
 
 
-_SESSION_BOUND_TAGS = frozenset({"EXECUTE", "FETCH", "MOVE", "CLOSE", "DECLARE", "PREPARE"})
+def _keep(kept: OrderedDict[str, Judged], key: str, judged: Judged) -> None:
+    kept[key] = judged
+    kept.move_to_end(key)
+    if len(kept) > MAX_CACHED_DECISIONS:
+        kept.popitem(last=False)
 
 
 def judge_text(
@@ -115,7 +140,7 @@ def judge_text(
         if isinstance(found, NeedNames):
             catalog = yield LookUp(frozenset(found.names))
             continue
-        return judged_of(script, found, catalog, gate, now)
+        return judged_of(text, script, found, catalog, gate, now)
     raise Unreadable(
         "the statement's names could not be resolved: views within views, or a catalog that keeps "
         "changing",
@@ -124,7 +149,7 @@ def judge_text(
 
 
 def judged_of(
-    script: Script, analysis: Analysis, catalog: Catalog, gate: Gate, now: float
+    text: str, script: Script, analysis: Analysis, catalog: Catalog, gate: Gate, now: float
 ) -> Judged:
     """The verdict on an analysis."""
     actions = tuple(a for s in analysis.statements for a in s.actions)
@@ -135,7 +160,7 @@ def judged_of(
     decision = _say_what_is_unclear(analysis, decision)
     tainted = any(might_show_masked(facts, masks) for facts in analysis.statements)
     return Judged(
-        text=script.text,
+        text=text,
         script=script,
         analysis=analysis,
         actions=actions,
@@ -144,7 +169,8 @@ def judged_of(
         generation=catalog.generation,
         fresh_until=catalog.fresh_until(now),
         tainted=tainted,
-        session_bound=any(s.tag in _SESSION_BOUND_TAGS for s in analysis.statements),
+        session_bound=any(s.session_bound for s in analysis.statements),
+        templated=all(s.tag in _TEMPLATED and not s.reads_constants for s in analysis.statements),
     )
 
 

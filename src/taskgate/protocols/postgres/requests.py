@@ -221,7 +221,12 @@ class Requests(Turns):
         judged = portal.judged
         if judged.decision.policy_version != self._c.gate.policy_version():
             judged = judged_of(
-                judged.script, judged.analysis, judged.catalog, self._c.gate, self._now
+                judged.text,
+                judged.script,
+                judged.analysis,
+                judged.catalog,
+                self._c.gate,
+                self._now,
             )
             portal.judged = judged
         if judged.decision.outcome is Outcome.HOLD or judged.session_bound:
