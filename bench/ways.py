@@ -152,15 +152,15 @@ def everything(scale: int, bulk_rows: int) -> Iterator[Bench]:
 
 
 @contextmanager
-def profiled(profile: Path) -> Iterator[tuple[Path, Way]]:
-    """The gate alone, under cProfile: pgbench's program and the way. `profile` is written when
-    this ends."""
+def profiled(profile: Path) -> Iterator[tuple[Path, Way, OwnGate]]:
+    """The gate alone, under `bench.profiled`: pgbench's program, the way, the gate. `profile` is
+    written when this ends."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg-bench-")))
         directory.chmod(0o755)
         database = stack.enter_context(_database(directory, scale=1, bulk_rows=1))
         gate = stack.enter_context(_gate(directory, database, profile))
-        yield database.installation.bin / "pgbench", _way(gate, "plain")
+        yield database.installation.bin / "pgbench", _way(gate, "plain"), gate
 
 
 def _way(gate: OwnGate, task: str) -> Way:
@@ -199,7 +199,8 @@ def _database(directory: Path, scale: int, bulk_rows: int) -> Iterator[Cluster]:
         cluster.psql(
             "CREATE TABLE people (id int, email text);"
             "CREATE UNLOGGED TABLE bulk AS SELECT i AS id,"
-            " 'person' || i || '@example.com' AS email, repeat(md5(i::text), 30) AS payload"
+            " 'person' || i || '@example.com' AS email,"
+            " repeat('Order ' || i || ' was packed, weighed and sent in time; ', 22) AS payload"
             f" FROM generate_series(1, {bulk_rows}) AS i;"
             f"ALTER TABLE bulk OWNER TO {ROLE}; VACUUM ANALYZE bulk; CHECKPOINT;",
             database=DATABASE,
@@ -256,12 +257,12 @@ def _pgbouncer(directory: Path, mode: str, port: int, database: Cluster) -> Iter
 def _gate(directory: Path, database: Cluster, profile: Path | None = None) -> Iterator[OwnGate]:
     own = directory / "gate"
     own.mkdir()
-    gate = OwnGate(
-        own,
-        Ports(free_port(), free_port()),
-        secrets={"BENCH_PASSWORD": PASSWORD},
-        profile_to=profile,
-    )
+    ports, secrets = Ports(free_port(), free_port()), {"BENCH_PASSWORD": PASSWORD}
+    if profile is None:
+        gate = OwnGate(own, ports, secrets=secrets)
+    else:
+        launcher = ("-m", "bench.profiled", str(profile))
+        gate = OwnGate(own, ports, secrets=secrets, launcher=launcher)
     gate.configure({"bench.yaml": _POLICY.format(port=database.port)})
     gate.add_people((CLIENT,))
     gate.start()

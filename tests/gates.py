@@ -21,6 +21,7 @@ tls: {tls}
 {ca}
 credential: {{username: {user}, password: {{env: TARGET_PASSWORD}}}}
 database: {database}
+{databases}
 """
 
 PERMIT_EVERYTHING = """
@@ -64,10 +65,12 @@ def running_gate(
     user: str = SUPERUSER,
     durability: str = "process",
     files: Mapping[str, str] | None = None,
+    databases: tuple[str, ...] = (),
 ) -> Iterator[RunningGate]:
     """A gateway of its own before `server`, with resource `target` and the given task documents.
 
-    `user` is whom the gate signs in as at the server. `files` are further policy files.
+    `user` is whom the gate signs in as at the server. `files` are further policy files,
+    `databases` those that clients may name besides `database`.
     """
     with tempfile.TemporaryDirectory(prefix="tg-gate-") as directory:
         own = OwnGate(
@@ -81,6 +84,7 @@ def running_gate(
             ca=f"ca_file: {server.ca_file}" if server.tls else "",
             user=user,
             database=database,
+            databases=f"databases: [{', '.join((database, *databases))}]" if databases else "",
         )
         own.configure(
             {"target.yaml": resource, "tasks.yaml": "---\n".join(tasks), **(files or {})},

@@ -179,10 +179,14 @@ class Gate:
             assert await state.store.approvals.add(approval, "another-node")
         return approval.id
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def hang_up(self) -> None:
+        """Closes what clients keep open."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.hang_up()
         self.process.send_signal(number)
         return self.process.wait(20)
 

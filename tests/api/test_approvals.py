@@ -177,3 +177,33 @@ def test_streams_are_counted(gate: Gate) -> None:
     finally:
         for client in clients:
             client.close()
+
+
+async def test_an_agreement_in_advance_is_seen_and_taken_back(gate: Gate) -> None:
+    held = await gate.held(gate.grant())
+    body = {"scope": "shape", "minutes": 10, "uses": 3}
+    gate.call("lea", "POST", f"/v1/approvals/{held}/approve", body)
+
+    def seen(who: str) -> list[str]:
+        found = gate.call(who, "GET", "/v1/standing").json()
+        return [one["id"] for one in found if one["approval_id"] == held]
+
+    (standing,) = seen("ann")
+    assert seen("lou") == seen("aud") == [standing]
+    for stranger in ("bob", "adm", "non"):
+        assert seen(stranger) == []
+        answer = gate.call(stranger, "POST", f"/v1/standing/{standing}/end")
+        assert answer.status_code == 404
+    assert gate.call("lou", "POST", f"/v1/standing/{standing}/end").status_code == 204
+    assert seen("ann") == []
+    assert gate.call("lou", "POST", f"/v1/standing/{standing}/end").status_code == 404
+
+
+async def test_a_vote_that_could_not_count_is_not_recorded_as_one(gate: Gate) -> None:
+    held = await gate.held(gate.grant())
+    path = f"/v1/approvals/{held}"
+    gate.call("lea", "POST", f"{path}/approve", {"scope": "shape", "minutes": 400})
+    gate.call("lea", "POST", f"{path}/deny", {"reason": "x\u0007"})
+    gate.call("ann", "POST", f"{path}/approve", {})
+    recordings = list((gate.folder / "state/recordings").rglob("*.tgr"))
+    assert not any(held in path.read_text() for path in recordings)

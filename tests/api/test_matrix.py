@@ -46,6 +46,8 @@ CASES = [
     Case("GET", f"/v1/approvals/{GHOST}", EVERYBODY, 404),
     Case("POST", f"/v1/approvals/{GHOST}/approve", EVERYBODY, 404, body={}),
     Case("POST", f"/v1/approvals/{GHOST}/deny", EVERYBODY, 404, body={"reason": "no"}),
+    Case("GET", "/v1/standing", EVERYBODY),
+    Case("POST", f"/v1/standing/{GHOST}/end", EVERYBODY, 404),
     Case("GET", "/v1/sessions", EVERYBODY),
     Case("GET", "/v1/sessions?all=true", only("aud", "adm")),
     Case(

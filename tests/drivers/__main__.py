@@ -19,6 +19,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,8 @@ CACHE = ROOT / ".cache" / "driver-suites"
 REASONS = ROOT / "docs" / "driver-suites-reasons.toml"
 REPORT = ROOT / "docs" / "driver-suites.md"
 SUITE_TIMEOUT_S = 1800
+# Databases that the suites name themselves.
+DATABASES = ("postgres", "asyncpg_intro_test", "testdb")
 # What the suites import and this project does not need.
 EXTRAS = ("distro", "dnspython", "pproxy")
 
@@ -97,7 +100,8 @@ def run_suite(suite: Suite, way: Way, log: Path) -> Outcomes:
     results = log.with_suffix(".xml")
     results.unlink(missing_ok=True)
     command = [
-        sys.executable, "-m", "pytest", "tests", "-q", "-W", "ignore", "--timeout", "60",
+        sys.executable, "-m", "pytest", "tests", "-q", "-W", "ignore", "--tb=native",
+        "--timeout", "60",
         "-c", os.devnull, "--rootdir", str(suite.directory), "-o", "asyncio_mode=auto",
         f"--junitxml={results}",
     ]  # fmt: skip
@@ -142,12 +146,13 @@ class Comparison:
     """One suite both ways. `different` has (test, direct, gate, reason)."""
 
     suite: Suite
+    major: int
     direct: Outcomes
     gate: Outcomes
     different: tuple[tuple[str, str, str, str], ...]
 
 
-def compare(suite: Suite, direct: Outcomes, gate: Outcomes) -> Comparison:
+def compare(suite: Suite, major: int, direct: Outcomes, gate: Outcomes) -> Comparison:
     """The tests that end otherwise through the gate, each with its reason or an empty one."""
     reasons: Mapping[str, str] = tomllib.loads(REASONS.read_text()).get(suite.name, {})
     rows = []
@@ -156,16 +161,18 @@ def compare(suite: Suite, direct: Outcomes, gate: Outcomes) -> Comparison:
         if before != after:
             why = next((r for pattern, r in reasons.items() if re.search(pattern, test)), "")
             rows.append((test, before, after, why))
-    return Comparison(suite, direct, gate, tuple(rows))
+    return Comparison(suite, major, direct, gate, tuple(rows))
 
 
-def write_report(server: Server, comparisons: list[Comparison]) -> None:
+def write_report(comparisons: list[Comparison]) -> None:
     """docs/driver-suites.md, from this run alone."""
+    versions = ", ".join(sorted({str(one.major) for one in comparisons}))
     lines = [
         "# The drivers' own test suites, direct and through the gate", "",
-        "Written by `make test-drivers`. Each suite ran twice against the same PostgreSQL "
-        f"{server.major}: as a superuser direct, and through the gate under a task that permits "
-        "everything. Listed are the tests that end otherwise through the gate.", "",
+        "Written by `make test-drivers`. Each suite ran twice against PostgreSQL "
+        f"{versions}, each time a fresh one: as a superuser direct, and through the gate under a "
+        "task that permits everything. Listed are the tests that end otherwise through the gate.",
+        "",
     ]  # fmt: skip
     for one in comparisons:
         before, after = Counter(one.direct.values()), Counter(one.gate.values())
@@ -204,14 +211,8 @@ def main() -> int:
         suites.append(psycopg_suite(Path(options.psycopg_source)))
     elif options.only != "asyncpg":
         print("psycopg's suite is left out: PSYCOPG_SOURCE names no checkout of it")
-    pool = Servers()
-    try:
-        server = pool.get(15) or pool.get(18)
-        assert server is not None
-        comparisons = [_both_ways(server, suite) for suite in suites]
-    finally:
-        pool.close()
-    write_report(server, comparisons)
+    comparisons = [_both_ways(suite) for suite in suites]
+    write_report(comparisons)
     unexplained = [row for one in comparisons for row in one.different if not row[3]]
     for test, was, now, _ in unexplained:
         print(f"unexplained: {test}: {was} direct, {now} through the gate")
@@ -219,19 +220,28 @@ def main() -> int:
     return 1 if unexplained else 0
 
 
-def _both_ways(server: Server, suite: Suite) -> Comparison:
+def _server(pool: Servers) -> Server:
+    found = pool.get(15) or pool.get(18)
+    if found is None:
+        raise SystemExit("no PostgreSQL is installed")
+    return found
+
+
+def _both_ways(suite: Suite) -> Comparison:
+    # A server of its own for each way: the suites leave roles, types and databases behind.
     print(f"{suite.name} {suite.version}: direct", flush=True)
-    database = server.new_database("drivers")
-    direct = run_suite(
-        suite, Way(server.port, SUPERUSER, PASSWORD, database), CACHE / f"{suite.name}-direct.log"
-    )
+    with closing(Servers()) as pool:
+        server = _server(pool)
+        way = Way(server.port, SUPERUSER, PASSWORD, server.new_database("drivers"))
+        direct = run_suite(suite, way, CACHE / f"{suite.name}-direct.log")
     print(f"{suite.name} {suite.version}: through the gate", flush=True)
-    database = server.new_database("drivers")
-    with running_gate(server, database, PERMIT_EVERYTHING) as gate:
-        issued = gate.grant("everything")
-        way = Way(gate.port, "everything", issued, database)
-        through = run_suite(suite, way, CACHE / f"{suite.name}-gate.log")
-    return compare(suite, direct, through)
+    with closing(Servers()) as pool:
+        server = _server(pool)
+        database = server.new_database("drivers")
+        with running_gate(server, database, PERMIT_EVERYTHING, databases=DATABASES) as gate:
+            way = Way(gate.port, "everything", gate.grant("everything"), database)
+            through = run_suite(suite, way, CACHE / f"{suite.name}-gate.log")
+    return compare(suite, server.major, direct, through)
 
 
 if __name__ == "__main__":

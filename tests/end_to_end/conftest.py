@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 
 from taskgate.demo.gate import Person
@@ -47,6 +48,26 @@ hold:
     for: {groups: [leads], people: 1, within: 1m}
 ---
 kind: Task
+name: fix-soon
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [shop.orders]
+hold:
+  - update: ["shop.orders(status)"]
+    for: {groups: [leads], people: 1, within: 1s}
+---
+kind: Task
+name: fix-view
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [shop.to_fix]
+hold:
+  - update: [shop.to_fix]
+    for: {groups: [leads], people: 1, within: 1m}
+---
+kind: Task
 name: two-keys
 resource: target
 for: {groups: [analysts, leads]}
@@ -55,6 +76,24 @@ permit:
 hold:
   - update: ["shop.orders(status)"]
     for: {groups: [leads], people: 2, within: 1m}
+---
+kind: Task
+name: writer
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: ["shop.*"]
+  - insert: [shop.audit_log]
+  - call: [pg_catalog.nextval]
+---
+kind: Task
+name: limited
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [shop.orders]
+  - call: [pg_catalog.pg_sleep]
+limits: {rows: 50, bytes: 100kB, statement: 2s}
 ---
 kind: Task
 name: everything
@@ -92,6 +131,24 @@ class Setting:
             capture_output=True, text=True, check=False, timeout=60,
             env=self.environment(token or self.gate.grant(task)),
         )  # fmt: skip
+
+    def connect(self, task: str, token: str = "") -> "psycopg.Connection[tuple[object, ...]]":
+        """psycopg through the gate, under a fresh grant, in autocommit."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.gate.port, user=task, dbname=self.database,
+            password=token or self.gate.grant(task), sslmode="verify-full",
+            sslrootcert=str(self.gate.own.ca_file), autocommit=True,
+        )  # fmt: skip
+
+    def connect_as(self, person: str, task: str) -> "psycopg.Connection[tuple[object, ...]]":
+        """The same as another person."""
+        return self.connect(task, self.gate.own.grant(person, task))
+
+    def grant_of(self, task: str) -> tuple[str, str]:
+        """A fresh grant of the operator's: its token and its id."""
+        asked = {"task": task, "reason": "a test"}
+        made = self.gate.own.ask("operator", "POST", "/v1/grants", asked)
+        return str(made["token"]), str(made["grant"]["id"])
 
     def arguments(self, task: str) -> list[str]:
         return [

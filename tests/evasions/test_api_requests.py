@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -277,3 +278,18 @@ def test_another_site_gets_no_leave_to_read(gate: Gate) -> None:
         answer = client.get("/v1/me", headers={"Origin": "https://elsewhere.example"})
     assert not [name for name in answer.headers if name.startswith("access-control-")]
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_a_client_that_never_ends_its_request_loses_its_place(gate: Gate) -> None:
+    context = ssl.create_default_context(cafile=str(gate.ca))
+    port = int(gate.url.rpartition(":")[2])
+    for beginning in (b"", b"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nX-Slow: "):
+        with (
+            socket.create_connection(("localhost", port), timeout=20) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(beginning)
+            began = time.monotonic()
+            with suppress(ssl.SSLError, ConnectionError):
+                assert connection.recv(1) == b""
+            assert time.monotonic() - began < 15

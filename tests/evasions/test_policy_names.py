@@ -39,7 +39,12 @@ ALL_BUT_SECRETS = 'permit: [{any: ["*"]}]\ndeny: [{any: ["s.secrets"]}, {drop: [
         # What could not be resolved is permitted by a bare star alone.
         (ONLY_ORDERS, act("select", "?.orders", []), "deny"),
         ('permit: [{select: ["*.orders"]}]', act("select", "?.orders", []), "deny"),
-        ('permit: [{select: ["s.*"]}]', act("select", "s.?", []), "deny"),
+        ('permit: [{select: ["*.*"]}]', act("select", "?.orders", []), "deny"),
+        ('permit: [{select: ["*.*"]}]', act("select", "?.?", []), "deny"),
+        ('permit: [{select: ["s.*"]}]', act("select", "?.?", []), "deny"),
+        ('permit: [{grant: ["s.or*"]}]', act("grant", "s.?"), "deny"),
+        ('permit: [{grant: ["r.*"]}]', act("grant", "s.?"), "deny"),
+        ('permit: [{grant: ["s.*"]}]', act("grant", "s.?"), "permit"),
         ('permit: [{select: ["*"]}]', act("select", "?.orders", []), "permit"),
         # ... and denied or held by whatever it might be.
         (ALL_BUT_SECRETS, act("select", "?.secrets", []), "deny"),

@@ -144,7 +144,18 @@ def test_a_pipe_in_a_recordings_place_keeps_nobody_waiting(sealed: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "asked", ["../../etc/passwd", "..", "/etc/passwd", "s1/../s1", "s1\x00", "open/s1", "*", "s?"]
+    "asked",
+    [
+        "../2026/01/06/s1",
+        "../../etc/passwd",
+        "..",
+        "/etc/passwd",
+        "s1/../s1",
+        "s1\x00",
+        "open/s1",
+        "*",
+        "s?",
+    ],
 )
 def test_a_recordings_id_opens_no_other_file(sealed: Path, tmp_path: Path, asked: str) -> None:
     assert sealed.exists()

@@ -322,15 +322,19 @@ class TestListenerTls:
         cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
         shutil.copy(first.certificate, cert)
         shutil.copy(first.key, key)
-        listener = ListenerTls(lambda _: ServerCertificate(cert, key, ""), NOW)
+        trust = ["the first"]
+        listener = ListenerTls(lambda _: ServerCertificate(cert, key, trust[0]), NOW)
         served = listener.context
         _replace(cert, second.certificate)
+        trust[0] = "the second"
         with pytest.raises(BadConfig):
             listener.refresh(NOW)
         assert listener.context is served, "half replaced, so the old one stays"
+        assert listener.ca_pem == "the first"
         _replace(key, second.key)
         assert listener.refresh(NOW)
         assert listener.context is not served
+        assert listener.ca_pem == "the second"
         assert not listener.refresh(NOW)
         cert.unlink()
         with pytest.raises(BadConfig):

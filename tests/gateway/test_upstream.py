@@ -136,9 +136,7 @@ async def test_scram_is_bound_to_the_channel(pg: Server, monkeypatch: pytest.Mon
             "taskgate.protocols.postgres.login.tls_server_end_point", lambda _: bytes(32)
         )
         with pytest.raises(UpstreamFault):
-            await connect(
-                resource, UpstreamSecrets(PASSWORD), UpstreamContexts(), database="postgres"
-            )
+            await attempt(resource, UpstreamSecrets(PASSWORD))
     async with signed_in(resource, UpstreamSecrets(PASSWORD)) as (_, answer):
         assert await answer.ask("SELECT 1") == "1"
 
@@ -153,15 +151,29 @@ async def test_require_encrypts_without_verifying(pg: Server, tmp_path: Path) ->
         assert not upstream.channel.verified
 
 
+async def attempt(
+    resource: Resource,
+    secrets: UpstreamSecrets,
+    *,
+    database: str = "postgres",
+    settings: tuple[tuple[str, str], ...] = (),
+    timeout_s: float = 5,
+) -> None:
+    """Connects, and leaves nothing open where that succeeds."""
+    upstream = await connect(
+        resource,
+        secrets,
+        UpstreamContexts(),
+        database=database,
+        settings=settings,
+        timeout_s=timeout_s,
+    )
+    upstream.transport.abort()
+
+
 async def refused(resource: Resource, secrets: UpstreamSecrets | None = None) -> UpstreamFault:
     with pytest.raises(UpstreamFault) as caught:
-        await connect(
-            resource,
-            secrets or UpstreamSecrets(PASSWORD),
-            UpstreamContexts(),
-            database="postgres",
-            timeout_s=5,
-        )
+        await attempt(resource, secrets or UpstreamSecrets(PASSWORD))
     for text in (str(caught.value), caught.value.message, caught.value.hint):
         assert PASSWORD not in text
     assert caught.value.message.startswith(f"resource warehouse at {resource.host}:{resource.port}")
@@ -194,10 +206,9 @@ async def test_a_role_that_may_not_sign_in_so(pg: Server) -> None:
 
 async def test_no_such_database(pg: Server) -> None:
     with pytest.raises(LoginRefused, match='database "nowhere" does not exist') as caught:
-        await connect(
+        await attempt(
             resource_of(pg, "tg_scram"),
             UpstreamSecrets(PASSWORD),
-            UpstreamContexts(),
             database="nowhere",
         )
     assert caught.value.sqlstate == "3D000"
@@ -259,11 +270,9 @@ async def test_an_expired_issuer(
 async def test_verify_ca_without_an_issuer_is_a_mistake(pg: Server) -> None:
     for ca_file in ("", "/nowhere/ca.pem"):
         with pytest.raises(BadConfig):
-            await connect(
+            await attempt(
                 resource_of(pg, "tg_scram", TlsMode.VERIFY_CA, ca_file),
                 UpstreamSecrets(PASSWORD),
-                UpstreamContexts(),
-                database="postgres",
             )
 
 
@@ -279,11 +288,9 @@ async def test_a_client_certificate_that_cannot_be_used(pg: Server) -> None:
         UpstreamSecrets(None, certificate, _encrypted(key)),
     ):
         with pytest.raises(BadConfig) as caught:
-            await connect(
+            await attempt(
                 resource_of(pg, "tg_cert", TlsMode.VERIFY_FULL),
                 secrets,
-                UpstreamContexts(),
-                database="postgres",
             )
         assert "PRIVATE KEY" not in str(caught.value)
 
@@ -307,11 +314,9 @@ async def test_settings_and_name_arrive(pg: Server) -> None:
 
 async def test_a_setting_that_the_server_refuses(pg: Server) -> None:
     with pytest.raises(LoginRefused) as caught:
-        await connect(
+        await attempt(
             resource_of(pg, "tg_scram"),
             UpstreamSecrets(PASSWORD),
-            UpstreamContexts(),
-            database="postgres",
             settings=(("timezone", "Nowhere/Land"),),
         )
     assert caught.value.sqlstate == "22023"
@@ -409,10 +414,9 @@ async def test_a_handshake_that_is_none() -> None:
 async def test_a_server_that_never_answers(tls: TlsMode) -> None:
     async with pretender(reply=b"", hang=True) as port:
         with pytest.raises(UpstreamFault, match=r"did not answer within 0\.3 s"):
-            await connect(
+            await attempt(
                 pretended(port, tls),
                 UpstreamSecrets(PASSWORD),
-                UpstreamContexts(),
                 database="",
                 timeout_s=0.3,
             )

@@ -9,6 +9,7 @@ from taskgate.masking.detectors import KINDS, Detectors, Span
 from taskgate.masking.finder import MAX_CANDIDATES
 from taskgate.masking.folding import foldable
 from taskgate.model.errors import BadConfig
+from taskgate.policy.load import DETECTED_KINDS
 from tests.masking.samples import (
     CLOUD_KEYS,
     JWT,
@@ -252,3 +253,7 @@ def test_a_value_of_too_many_candidates_is_hidden_whole() -> None:
 def test_every_folded_character_is_seen_by_the_hint() -> None:
     assert foldable().search("４".encode()) is not None
     assert ALL.may_contain("x\u200by".encode())
+
+
+def test_policy_files_may_name_every_kind_and_no_other() -> None:
+    assert set(KINDS) == DETECTED_KINDS

@@ -88,6 +88,14 @@ def test_a_week_with_a_five_minute_gap_closes() -> None:
     assert closes_at(nearly, just_open) == at("2025-06-15T23:55")
 
 
+def test_a_week_that_the_clock_makes_longer_closes_too() -> None:
+    nearly = timed("Mon-Sat Europe/Berlin", "Sun 00:05-24:00 Europe/Berlin")
+    just_open = at("2025-10-26T00:05", BERLIN)
+    closes = closes_at(nearly, just_open)
+    assert closes == at("2025-11-02T00:00", BERLIN)
+    assert closes - just_open > 7 * 86_400
+
+
 # Clock changes. Berlin 2025: 30 March 02:00 -> 03:00, 26 October 03:00 -> 02:00.
 # New York 2025: 9 March 02:00 -> 03:00, 2 November 02:00 -> 01:00.
 

@@ -366,6 +366,20 @@ def test_a_mark_shows_that_a_recording_under_way_was_made_anew(
     assert (OPEN, 7, Damage.CHANGED) in found(live[0])
 
 
+def test_an_entry_under_a_wrong_number_is_found_though_its_hash_fits(
+    live: tuple[Path, Recording],
+) -> None:
+    """Behind the newest mark nothing is signed yet: numbers must still run through."""
+
+    def add(lines: list[bytes]) -> list[bytes]:
+        before = split_line(lines[-1])[1]
+        body = b'{"n":9,"at":1.0,"kind":"login","facts":{}}'
+        return [*lines, join_line(body, link(before, body))[:-1]]
+
+    edit(live[0] / OPEN, add)
+    assert {file for file, _, _ in found(live[0])} == {OPEN}
+
+
 def test_a_recording_changed_while_under_way_does_not_fit_its_seal(
     live: tuple[Path, Recording],
 ) -> None:

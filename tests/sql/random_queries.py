@@ -214,10 +214,12 @@ class Writer:
         if self.chance(0.2):
             names = [self.name("r") for _ in columns]
             return (
-                f"{table} {alias}({', '.join(names)})",
-                [(f"{alias}.{n}", k) for n, (_, k) in zip(names, columns, strict=True)],
-            ) if table not in ("sales.orders", "public.t") else (
-                f"{table} {alias}", [(f"{alias}.{c}", k) for c, k in columns]
+                (
+                    f"{table} {alias}({', '.join(names)})",
+                    [(f"{alias}.{n}", k) for n, (_, k) in zip(names, columns, strict=True)],
+                )
+                if table not in ("sales.orders", "public.t")
+                else (f"{table} {alias}", [(f"{alias}.{c}", k) for c, k in columns])
             )
         return f"{table} {alias}", [(f"{alias}.{c}", k) for c, k in columns]
 

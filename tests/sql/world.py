@@ -147,8 +147,21 @@ ROUTINES = (
     *(
         _routine(f"pg_catalog.{name}", 2100 + at, language="internal")
         for at, name in enumerate(
-            "pg_read_file pg_sleep lo_export query_to_xml nextval currval setval set_config "
-            "current_setting pg_notify pg_terminate_backend ts_stat dblink_exec".split()
+            [
+                "pg_read_file",
+                "pg_sleep",
+                "lo_export",
+                "query_to_xml",
+                "nextval",
+                "currval",
+                "setval",
+                "set_config",
+                "current_setting",
+                "pg_notify",
+                "pg_terminate_backend",
+                "ts_stat",
+                "dblink_exec",
+            ]
         )
         if name != "dblink_exec"
     ),

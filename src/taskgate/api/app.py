@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from taskgate import __version__
-from taskgate.api import access, administration, approvals, policy, records
+from taskgate.api import access, administration, approvals, policy, records, standing
 from taskgate.api.access import Doors
 from taskgate.api.caller import caller_of, client_address, need
 from taskgate.api.guard import Guard
@@ -18,7 +18,7 @@ from taskgate.api.streams import Streams
 from taskgate.gateway.certificates import fingerprint
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.service import Wiring
-from taskgate.gateway.signals import CONTENT_TYPE, Readiness, Signals
+from taskgate.gateway.signals import CONTENT_TYPE
 from taskgate.policy.rules import Right
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -45,11 +45,11 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     app.state.explaining = wiring.explaining
     add_problem_handlers(app, signals)
     v1 = APIRouter(prefix="/v1")
-    for module in (access, approvals, records, policy, administration):
+    for module in (access, approvals, standing, records, policy, administration):
         v1.include_router(module.router)
     app.include_router(v1)
     _add_public(app, parts)
-    _add_signals(app, signals, wiring.ready)
+    _add_signals(app, wiring)
     if mount is not None and wiring.console:
         mount(app)
     return Guard(app, signals, secure=wiring.secure)
@@ -63,7 +63,9 @@ def _add_public(app: FastAPI, parts: Parts) -> None:
         return Authority(pem=pem, fingerprint=fingerprint(pem) if pem else "")
 
 
-def _add_signals(app: FastAPI, signals: Signals, ready: Callable[[], Awaitable[Readiness]]) -> None:
+def _add_signals(app: FastAPI, wiring: Wiring) -> None:
+    signals = wiring.signals
+
     @app.get("/healthz")
     async def healthz() -> Response:
         """Whether the event loop turns."""
@@ -72,7 +74,7 @@ def _add_signals(app: FastAPI, signals: Signals, ready: Callable[[], Awaitable[R
     @app.get("/readyz")
     async def readyz() -> Response:
         """Whether the gateway can do its work; names what cannot, without details."""
-        found = await ready()
+        found = await wiring.ready()
         signals.ready.set(int(found.ready))
         if found.ready:
             return Response("ready\n", media_type="text/plain")
@@ -83,7 +85,8 @@ def _add_signals(app: FastAPI, signals: Signals, ready: Callable[[], Awaitable[R
     async def metrics(request: Request) -> Response:
         """Prometheus metrics: for this machine itself, and for administrators."""
         forwarded = any(name in request.headers for name in _FORWARDED)
-        if forwarded or client_address(request) not in _LOOPBACK:
+        local = wiring.direct and client_address(request) in _LOOPBACK
+        if forwarded or not local:
             parts: Parts = request.app.state.parts
             caller = await caller_of(request, parts)
             need(parts.policies.current, caller.identity, Right.ADMINISTER)

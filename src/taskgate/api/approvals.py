@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -19,9 +20,9 @@ from taskgate.api.shapes import (
 )
 from taskgate.api.streams import Streams
 from taskgate.gateway.parts import Parts
-from taskgate.gateway.voting import ensure_may_vote
-from taskgate.model.approval import Approval, ApprovalState, StandingOffer
-from taskgate.model.errors import Conflict, Denied, NotFound
+from taskgate.gateway.voting import ensure_may_vote, settle, stated
+from taskgate.model.approval import Approval, ApprovalState, StandingOffer, Vote
+from taskgate.model.errors import Conflict, Denied, NotFound, TaskgateError
 from taskgate.model.event import EventKind
 from taskgate.model.identity import Identity
 from taskgate.policy.rules import Right
@@ -129,8 +130,19 @@ async def decide(
     ensure_may_vote(approval, identity)
     if digest and digest != approval.digest:
         raise Conflict("this is not the request that you were shown", hint="look at it again")
-    if approval.state is not ApprovalState.WAITING:
-        raise Conflict(f"approval {approval_id} is {approval.state.value} already")
+    if not may_decide(approval, identity):
+        raise Conflict(
+            f"approval {approval_id} is {approval.state.value}, and not yours to decide any more"
+        )
+    reason = stated(reason, approve=approve)
+    # All that could be wrong with the vote is found before it is recorded as one.
+    task = parts.policies.current.tasks.get(approval.task)
+    vote = Vote(identity.key, approve, reason, parts.clock.now(), identity.groups, more)
+    settle(
+        replace(approval, votes=(*approval.votes, vote)),
+        vote,
+        task.standing if task is not None else None,
+    )
     facts = {
         "approval": approval.id,
         "outcome": "approved" if approve else "refused",
@@ -146,7 +158,15 @@ async def decide(
     if more is not None:
         facts["more"] = f"{more.uses} in {more.lasts_s:g} s"
     await parts.records.log(EventKind.APPROVAL_VOTED, identity, facts)
-    after = await parts.holds.vote(approval_id, identity, approve=approve, reason=reason, more=more)
+    try:
+        after = await parts.holds.vote(
+            approval_id, identity, approve=approve, reason=reason, more=more
+        )
+    except TaskgateError as error:
+        # Somebody was first, or the policy changed: the record must not say that it counted.
+        lost = {**facts, "outcome": "cancelled", "reason": error.message}
+        await parts.records.log(EventKind.APPROVAL_VOTED, identity, lost)
+        raise
     return await shown(parts, identity, after)
 
 

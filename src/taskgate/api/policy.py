@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -36,7 +37,7 @@ async def check(asked: PolicyFiles, caller: CallerHere, parts: PartsHere) -> Pol
     author or administer."""
     need(parts.policies.current, caller.identity, Right.AUTHOR, Right.ADMINISTER)
     try:
-        policy = load_files(asked.files or {})
+        policy = await asyncio.to_thread(load_files, asked.files or {})
     except PolicyErrors as error:
         return PolicyChecked(
             version="", resources=[], tasks=[], errors=[said(one) for one in error.errors]

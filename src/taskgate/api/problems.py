@@ -66,7 +66,7 @@ def add_problem_handlers(app: FastAPI, signals: Signals) -> None:
     @app.exception_handler(TaskgateError)
     async def ours(_request: Request, error: Exception) -> Response:
         assert isinstance(error, TaskgateError)  # noqa: S101 - registered for it alone
-        if error.http_status < 500 or error.http_status == 503:
+        if error.http_status != 500:
             return respond(problem_of(error), headers_of(error))
         return internal(error)
 

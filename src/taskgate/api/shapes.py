@@ -172,6 +172,21 @@ class ApprovalShown(_Shown):
     url: str
 
 
+class StandingApprovalShown(_Shown):
+    """Agreement in advance that still counts: `uses_left` more requests like the one approved."""
+
+    id: str
+    approval_id: str
+    grant_id: str
+    who: str
+    task: str
+    resource: str
+    text: str
+    rule: str
+    uses_left: int
+    expires_at: float
+
+
 class ApproveAsked(_Asked):
     """`scope` `shape` also agrees to more of the same kind for `minutes`, `uses` times at most.
     `digest`, if given, must be that of what the approver was shown."""

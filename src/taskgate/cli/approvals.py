@@ -10,9 +10,18 @@ import typer
 
 from taskgate.api.visible import hidden_count, visible
 from taskgate.cli.access import Json
-from taskgate.cli.client import path, signed_in
+from taskgate.cli.client import Client, path, signed_in
 from taskgate.cli.exits import Exit, stop
-from taskgate.cli.output import at, one_line, print_json, print_table, say, span, tell
+from taskgate.cli.output import (
+    at,
+    one_line,
+    print_json,
+    print_json_line,
+    print_table,
+    say,
+    span,
+    tell,
+)
 from taskgate.cli.times import seconds_of
 
 if TYPE_CHECKING:
@@ -28,12 +37,25 @@ def register(app: typer.Typer) -> None:
 def approvals(
     approval: Annotated[str, typer.Argument(help="Show this one in full.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing new ones.")] = False,
+    standing: Annotated[
+        bool, typer.Option("--standing", help="Agreements in advance that still count.")
+    ] = False,
+    end_standing: Annotated[
+        str, typer.Option("--end-standing", metavar="ID", help="Take one of these back.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """List the held requests that wait for you, or show one."""
     from taskgate.api.shapes import ApprovalShown
 
     client = signed_in()
+    if end_standing:
+        client.send("POST", path("standing", end_standing, "end"))
+        tell(f"{end_standing} counts no longer")
+        return
+    if standing:
+        _list_standing(client, as_json)
+        return
     if approval:
         found = client.get(path("approvals", approval), ApprovalShown)
         print_json(found) if as_json else show(found)
@@ -65,6 +87,31 @@ def approvals(
         tell("see one whole: taskgate approvals ID; then taskgate approve ID or deny ID --reason")
 
 
+def _list_standing(client: Client, as_json: bool) -> None:
+    from taskgate.api.shapes import StandingApprovalShown
+
+    found = client.get_list("/v1/standing", StandingApprovalShown)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("ID", "WHO", "TASK", "RESOURCE", "USES LEFT", "LEFT", "MORE LIKE"),
+        (
+            (
+                one.id,
+                one.who,
+                one.task,
+                one.resource,
+                str(one.uses_left),
+                span(one.expires_at - time.time()),
+                one_line(one.text),
+            )
+            for one in found
+        ),
+        "nobody has agreed to anything in advance",
+    )
+
+
 def _watch(as_json: bool) -> None:
     from taskgate.api.shapes import ApprovalShown
 
@@ -73,8 +120,7 @@ def _watch(as_json: bool) -> None:
     for data in signed_in().stream("/v1/approvals/stream"):
         found = ApprovalShown.model_validate_json(data)
         if as_json:
-            sys.stdout.write(found.model_dump_json() + "\n")
-            sys.stdout.flush()
+            print_json_line(found)
         elif found.state != "waiting":
             tell(f"{found.id}: {found.state}")
         elif found.id not in seen:

@@ -44,6 +44,12 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
     sys.stdout.write(json.dumps(plain, indent=2) + "\n")
 
 
+def print_json_line(value: BaseModel) -> None:
+    """One object on a line of its own, at once."""
+    sys.stdout.write(json.dumps(value.model_dump(mode="json")) + "\n")
+    sys.stdout.flush()
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """A table as wide as the terminal, or as it needs in a pipe; `empty` if there are no rows."""
     cells = [[visible(cell, lines=False) for cell in row] for row in rows]

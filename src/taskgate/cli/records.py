@@ -15,7 +15,16 @@ from taskgate.cli.access import Json
 from taskgate.cli.client import Client, path, signed_in
 from taskgate.cli.exits import Exit, stop
 from taskgate.cli.host import ConfigFile, on_host
-from taskgate.cli.output import at, one_line, print_json, print_table, say, span, tell
+from taskgate.cli.output import (
+    at,
+    one_line,
+    print_json,
+    print_json_line,
+    print_table,
+    say,
+    span,
+    tell,
+)
 from taskgate.cli.times import moment_of
 
 if TYPE_CHECKING:
@@ -95,7 +104,7 @@ def replay(
     client = signed_in()
     if as_json:
         for event in _events(client, session):
-            sys.stdout.write(event.model_dump_json() + "\n")
+            print_json_line(event)
         return
     from taskgate.recording.format import Entry
     from taskgate.recording.replay import plan_replay
@@ -104,7 +113,8 @@ def replay(
     for step in plan_replay(entries, speed=math.inf if at_once else speed):
         if step.delay_s > 0:
             time.sleep(step.delay_s)
-        say(step.line)
+        # Made safe by the renderer, whose tables keep their spaces.
+        sys.stdout.write(step.line + "\n")
         sys.stdout.flush()
 
 

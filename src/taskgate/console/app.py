@@ -267,7 +267,7 @@ def _login_page(request: Request, where: str, error: TaskgateError | None = None
 
 
 def _error_page(request: Request, error: TaskgateError, person: str) -> Response:
-    if error.http_status >= 500 and error.http_status != 503:
+    if error.http_status == 500:
         raise error
     values = {
         "heading": "That did not work",

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ class Ports:
 class OwnGate:
     """One gateway under `directory`: `gateway.yaml`, `policy/`, `state/`, `profiles/`, its log.
 
-    `secrets` become environment variables of the gateway alone. `profile_to` has it run under
-    cProfile, whose figures land in that file when it stops.
+    `secrets` become environment variables of the gateway alone. `launcher` are
+    Python's arguments that start the CLI, for a benchmark that measures inside.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class OwnGate:
         ports: Ports,
         *,
         secrets: Mapping[str, str],
-        profile_to: Path | None = None,
+        launcher: Sequence[str] = _MODULE,
     ) -> None:
         self.directory = directory
         self.ports = ports
@@ -83,7 +83,7 @@ class OwnGate:
         self.profiles = directory / "profiles"
         self.log = directory / "gateway.log"
         self._secrets = dict(secrets)
-        self._under = ["-m", "cProfile", "-o", str(profile_to)] if profile_to is not None else []
+        self._launcher = tuple(launcher)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -115,6 +115,10 @@ class OwnGate:
         if self._process is None:
             raise GateFault("the gateway is not running")
         return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends the gateway's process a signal."""
+        os.kill(self.pid, number)
 
     @property
     def running(self) -> bool:
@@ -174,7 +178,7 @@ class OwnGate:
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, *self._under, *_MODULE, "serve", "--config", str(self.config)],
+                [sys.executable, *self._launcher, "serve", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

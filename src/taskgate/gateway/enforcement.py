@@ -233,6 +233,8 @@ def _facts(action: Action) -> dict[str, Any]:
     facts: dict[str, Any] = {"verb": action.verb, "object": action.object, "kind": action.kind}
     if action.columns is not None:
         facts["columns"] = action.columns
+    if action.compared:
+        facts["compared"] = action.compared
     if action.via:
         facts["via"] = action.via
     return facts

@@ -55,9 +55,11 @@ class Holding:
         try:
             standing = await self._holds.use_standing(request, decision, gate.info, gate.grant)
             if standing is not None:
+                given = await self._holds.get(standing.approval_id)
                 facts = {
                     "request": number,
                     "approval": standing.approval_id,
+                    "approved_by": [vote.subject_key for vote in given.votes if vote.approve],
                     "standing": standing.id,
                     "uses_left": standing.uses_left,
                 }

@@ -1,6 +1,7 @@
 """Requests that wait for people: asked, voted on, spent once."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -48,6 +49,8 @@ class Holds:
         self._listeners: list[ChangeListener] = []
         # Waiting on any node, as far as listeners were told.
         self._told: set[str] = set()
+        # Over, and listeners were told; as many as may still be spoken of.
+        self._over: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         grants.on_end(self._grants_ended)
 
@@ -98,8 +101,7 @@ class Holds:
             self._here.pop(approval.id, None)
             raise Denied(f"the grant {grant.id} is over", rule="grant")
         if not hold.over:
-            self._told.add(approval.id)
-            self._tell(approval)
+            self._asked(approval)
         return hold
 
     async def use_standing(
@@ -238,8 +240,7 @@ class Holds:
         for approval_id in waiting - self._told:
             fresh = await self._store.get(approval_id)
             if fresh is not None and fresh.state is ApprovalState.WAITING:
-                self._told.add(approval_id)
-                self._tell(fresh)
+                self._asked(fresh)
 
     # What a hold asks of its keeper.
 
@@ -296,6 +297,12 @@ class Holds:
         closed = hold.settle_as(state, self._clock.now(), why)
         self._here.pop(closed.id, None)
 
+    def _asked(self, approval: Approval) -> None:
+        # Asking and polling may both come by; listeners hear of it once, and not after its end.
+        if approval.id not in self._told and approval.id not in self._over:
+            self._told.add(approval.id)
+            self._tell(approval)
+
     def _changed(self, approval: Approval) -> None:
         """The store's word on an approval: for its session if it is here, and for listeners."""
         if approval.state is not ApprovalState.WAITING:
@@ -303,6 +310,11 @@ class Holds:
             if hold is not None:
                 hold.settle(approval)
             self._told.discard(approval.id)
+            if approval.id in self._over:
+                return
+            self._over[approval.id] = None
+            if len(self._over) > limits.MAX_WAITING_HOLDS:
+                self._over.popitem(last=False)
         self._tell(approval)
 
     async def _close(self, approval_id: str, state: ApprovalState, why: str) -> None:

@@ -102,6 +102,7 @@ class PostgresSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: list[bytes] = []
         self._settling = False
+        self._cancelling: asyncio.Task[None] | None = None
         self._throttled = False
         self._last_active = clock.monotonic()
         self._over = False
@@ -162,7 +163,7 @@ class PostgresSession:
         if out.to_client:
             self._client.write(b"".join(out.to_client))
         if out.to_upstream:
-            if self.recording.needs_settle:
+            if self.recording.needs_settle or self._cancelling is not None:
                 self._unsettled += out.to_upstream
                 self._settle_soon()
             else:
@@ -174,7 +175,7 @@ class PostgresSession:
                 case DropHold(number, why):
                     self._drop_hold(number, why)
                 case CancelUpstream():
-                    self._spawn(self._around.cancel_upstream())
+                    self._cancel_upstream()
                 case End(error, why):
                     self._end(error, why)
         if self._throttled and self._exchange.waiting_bytes <= MAX_WAITING_BYTES:
@@ -182,7 +183,18 @@ class PostgresSession:
             if not self._upstream_side.full and not self._client.is_closing():
                 self._client.resume_reading()
 
-    # Durability `disk`: what goes upstream waits for the fsync, in order.
+    def _cancel_upstream(self) -> None:
+        """Asks the resource to cancel what it is doing. Until it has taken that in, nothing more
+        is sent to it: a late cancel would hit the next statement."""
+        if self._cancelling is None:
+            self._cancelling = self._spawn(self._around.cancel_upstream())
+            self._cancelling.add_done_callback(self._cancelled)
+
+    def _cancelled(self, task: asyncio.Task[None]) -> None:
+        if self._cancelling is task:
+            self._cancelling = None
+
+    # What goes upstream waits, in order, for the fsync (durability `disk`) and for a cancel.
 
     def _settle_soon(self) -> None:
         if not self._settling:
@@ -192,6 +204,8 @@ class PostgresSession:
     async def _settle(self) -> None:
         try:
             while self._unsettled and not self._over:
+                if self._cancelling is not None:
+                    await asyncio.wait({self._cancelling})
                 waiting, self._unsettled = self._unsettled, []
                 await self.recording.settle()
                 if not self._over:
@@ -238,7 +252,7 @@ class PostgresSession:
         try:
             holding = self._exchange.holding
             if self._exchange.cancel(self._clock.now()):
-                self._spawn(self._around.cancel_upstream())
+                self._cancel_upstream()
             elif holding:
                 self._drop_hold(holding, "the client cancelled it")
             self._send()
@@ -264,7 +278,7 @@ class PostgresSession:
             return
         self.gate.cut = error
         if self._exchange.busy:
-            self._spawn(self._around.cancel_upstream())
+            self._cancel_upstream()
         self._end(error, error.message)
 
     # The end.
@@ -272,7 +286,7 @@ class PostgresSession:
     def _client_lost(self, exc: Exception | None) -> None:
         if not self._over and self._exchange.busy and not self._exchange.holding:
             # What the client walked away from need not run on.
-            self._spawn(self._around.cancel_upstream())
+            self._cancel_upstream()
         self._end(None, "the client closed the connection")
 
     def _upstream_lost(self, exc: Exception | None) -> None:

@@ -44,12 +44,13 @@ class Records:
         await self.journal.gateway_log.settle()
 
     async def events(self, who: Identity, session: str, after: int, most: int) -> list[Entry]:
-        """Up to `most` events of a recording of this node, behind number `after`.
+        """Up to `most` events of a recording of this node, behind number `after`. Each page is a
+        reading of its own, and recorded: otherwise one could begin at the second.
 
         Raises: NotFound, Unreadable, NotRecorded.
         """
-        if after <= 0:
-            await self.log(EventKind.RECORDING_READ, who, {"session": session})
+        facts = {"session": session, "after": after}
+        await self.log(EventKind.RECORDING_READ, who, facts)
 
         def read() -> list[Entry]:
             wanted = (e for e in read_session(self.journal.directory, session) if e.number > after)

@@ -52,7 +52,8 @@ _PUT_AWAY_S = 5.0
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What the application is made from. `ready` answers /readyz; `closing` is set once streams
-    should end; `secure` says that clients come by TLS."""
+    should end. `secure` says that browsers should insist on TLS; `direct` that no proxy stands in
+    between, so that a loopback address means this machine."""
 
     parts: Parts
     explaining: Explaining
@@ -60,6 +61,7 @@ class Wiring:
     ready: Callable[[], Coroutine[Any, Any, Readiness]]
     closing: asyncio.Event
     secure: bool
+    direct: bool
     console: bool
 
 
@@ -182,7 +184,9 @@ class _Service:
             signals=self._signals,
             ready=self._watchman.ready,
             closing=self._closing,
-            secure=not config.api.plaintext or base_url.startswith("https:"),
+            # Not for a mere localhost, where other things answer without TLS.
+            secure=config.public_url.startswith("https:"),
+            direct=not (config.api.plaintext or config.api.trusted_proxies),
             console=config.api.console,
         )
         self._app = make_app(wiring)
@@ -198,13 +202,11 @@ class _Service:
             self._tasks[name] = asyncio.create_task(duty(), name=name)
         self._listen_for_signals()
         try:
+            answering = asyncio.create_task(self._web.wait_started())
             await asyncio.wait(
-                {
-                    asyncio.create_task(self._web.wait_started()),
-                    asyncio.create_task(self._stop.wait()),
-                },
-                return_when=asyncio.FIRST_COMPLETED,
+                {answering, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED
             )
+            answering.cancel()
             _log.info(
                 "gateway.started",
                 api=self._running.base_url,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -111,6 +112,18 @@ class Signals:
     def request(self, outcome: str) -> None:
         """One request judged; `outcome` is an `Outcome` value."""
         self._requests[outcome].inc()
+
+    def finished(self, facts: Mapping[str, Any]) -> None:
+        """How a request ended: the facts that its `request.finished` event has."""
+        duration_s, masked = facts.get("duration_s"), facts.get("masked")
+        if isinstance(duration_s, int | float):
+            self.request_seconds.observe(duration_s)
+        if isinstance(masked, Mapping):
+            self.masked_values.inc(sum(n for n in masked.values() if isinstance(n, int)))
+
+    def looked_up(self, *, hit: bool) -> None:
+        """One look into the decision cache."""
+        (self.cache_hits if hit else self.cache_misses).inc()
 
     def login_failed(self, door: str) -> None:
         """`door` is a protocol's name, `api` or `console`."""

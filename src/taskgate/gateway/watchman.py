@@ -22,6 +22,7 @@ MARK_EVERY_S = 60.0
 LAPSE_EVERY_S = 60.0
 RENEW_EVERY_S = 3600.0
 GAUGE_EVERY_S = 15.0
+LOOK_EVERY_S = 1.0
 _log = structlog.get_logger(__name__)
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -45,6 +46,8 @@ class Watchman:
         self._tls = tls
         self._signals = signals
         self._draining = False
+        self._one_look = asyncio.Lock()
+        self._looked: tuple[float, Readiness] | None = None
 
     @property
     def duties(self) -> dict[str, Duty]:
@@ -64,10 +67,18 @@ class Watchman:
         self._draining = True
 
     async def ready(self) -> Readiness:
-        """Whether the store answers, recordings can be written, and there is a policy."""
+        """Whether the store answers, recordings can be written, and there is a policy. At most one
+        look a second, however often it is asked: anybody may ask."""
         if self._draining:
             return Readiness({"draining": "the gateway is being stopped"})
-        return await readiness(
+        async with self._one_look:
+            at = self._foundation.state.clock.monotonic()
+            if self._looked is None or at - self._looked[0] >= LOOK_EVERY_S:
+                self._looked = (at, await self._look())
+            return self._looked[1]
+
+    async def _look(self) -> Readiness:
+        found = await readiness(
             {
                 "store": self._foundation.state.store.ready,
                 "revocations": self._sighted,
@@ -75,6 +86,9 @@ class Watchman:
                 "policy": self._loaded,
             }
         )
+        for name, why in found.faults.items():
+            _log.warning("gateway.not_ready", part=name, why=why)
+        return found
 
     def renew(self) -> None:
         """Takes up new certificates now; a bad one is logged, and the old one serves on."""

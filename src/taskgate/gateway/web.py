@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from taskgate.gateway.config import ApiListener
 from taskgate.gateway.tls import ListenerTls
@@ -38,7 +39,7 @@ class WebServer:
         """Answers with `app`; returns after `stop`."""
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_Impatient,
             ws="none",
             lifespan="off",
             loop="none",
@@ -86,6 +87,37 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         # Signals are the gateway's, which has sessions to drain first.
         yield
+
+
+class _Impatient(HttpToolsProtocol):
+    """A request's head must be whole in time; otherwise a few slow clients hold every place."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(limits.API_HEAD_TIMEOUT_S, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 def _following(tls: ListenerTls) -> ssl.SSLContext:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from taskgate.masking.detectors import Detectors, Span
+from taskgate.masking.detectors import Span, detectors_for
 from taskgate.masking.plan import MaskCounts
 from taskgate.masking.transforms import Hider
 from taskgate.model.masks import KindMask, Transform, TransformKind
@@ -23,7 +23,7 @@ class KindMasker:
         self._masks: dict[str, KindMask] = {}
         for mask in masks:
             self._masks.setdefault(mask.kind, mask)
-        self._detectors = Detectors(self._masks)
+        self._detectors = detectors_for(frozenset(self._masks))
         self._hider = Hider(key)
         self._hider.check(tuple(mask.transform for mask in masks))
         self.counts = MaskCounts() if counts is None else counts
@@ -58,7 +58,11 @@ class KindMasker:
 
         The same object comes back where there is nothing to hide.
         """
-        spans = self._detectors.find_bytes(data)
+        return self.hide_hinted(data, encoding) if self.may_contain(data) else data
+
+    def hide_hinted(self, data: bytes, encoding: str = "utf-8") -> bytes | None:
+        """As `hide`, for `data` of which `may_contain` or `first_hint` said yes."""
+        spans = self._detectors.find_hinted(data)
         if not spans:
             return data
         self.count(spans)

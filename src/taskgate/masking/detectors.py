@@ -10,6 +10,7 @@ where it comes from.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import re2
 
@@ -90,8 +91,10 @@ class Detectors:
 
     def find_bytes(self, data: bytes) -> list[Span]:
         """All hits in order, offsets in bytes of `data` (UTF-8, or any superset of ASCII)."""
-        if not self.may_contain(data):
-            return []
+        return self.find_hinted(data) if self.may_contain(data) else []
+
+    def find_hinted(self, data: bytes) -> list[Span]:
+        """As `find_bytes`, for `data` of which `may_contain` or `first_hint` said yes."""
         found = self._look(data)
         folded = fold(data) if _may_fold(data) else None
         if folded is not None:
@@ -113,6 +116,15 @@ class Detectors:
             if finder.worth(data, digits)
             for start, end in _hits(finder, data)
         ]
+
+
+@lru_cache(maxsize=256)
+def detectors_for(kinds: frozenset[str]) -> Detectors:
+    """The detectors of these kinds, made once.
+
+    Raises: BadConfig for a kind that is not in KINDS.
+    """
+    return Detectors(kinds)
 
 
 def _may_fold(data: bytes) -> bool:

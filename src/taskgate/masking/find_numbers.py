@@ -100,7 +100,7 @@ def _find_ibans(text: bytes) -> Hits:
 
 
 # With the digits that go on, so that a longer number is one candidate and not many.
-_SSN = compile_bytes(rb"[0-9]*[0-9]{3}([ \-.]?)[0-9]{2}([ \-.]?)[0-9]{4,}")
+_SSN = compile_bytes(rb"[0-9]*[0-9]{3}([ \-.]?)[0-9]{2}([ \-.]?)[0-9]{4,}", capture=True)
 _SSN_CONTEXT = compile_bytes(rb"(?i)ssn|social.?sec|s\.s\.n")
 _CONTEXT_BYTES = 40
 

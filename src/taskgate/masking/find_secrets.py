@@ -46,6 +46,11 @@ _PRIVATE_KEY_MARKS = (
 )
 
 
+def _may_hold_private_key(text: bytes, digits: int) -> bool:
+    pem, openssh, putty, upper_age, lower_age = _PRIVATE_KEY_MARKS
+    return pem in text or openssh in text or putty in text or upper_age in text or lower_age in text
+
+
 def _find_private_keys(text: bytes) -> Hits:
     for match in candidates(_PRIVATE_KEY, text):
         yield match.span()
@@ -77,7 +82,7 @@ _AWS_SECRET_PATTERN = (
     rb"(?i:(?:secret|aws)[_\-. ]{0,3}(?:access|secret)?[_\-. ]{0,3}(?:access)?[_\-. ]{0,3}key)"
     rb"(?:[_\-. ]?(?i:id))?[\"'\\\s]{0,4}(?:=>|[:=,])?[\"'\\\s]{0,4}([A-Za-z0-9/+]{40})"
 )
-_AWS_SECRET = compile_bytes(_AWS_SECRET_PATTERN)
+_AWS_SECRET = compile_bytes(_AWS_SECRET_PATTERN, capture=True)
 _CLOUD_KEY_HINT = compile_bytes(rb"|".join((*_TOKENS, _AWS_SECRET_PATTERN)))
 
 
@@ -97,7 +102,7 @@ JWT = Finder(
 PRIVATE_KEY = Finder(
     "private_key",
     hint=b"|".join(_PRIVATE_KEY_MARKS),
-    worth=lambda text, digits: any(mark in text for mark in _PRIVATE_KEY_MARKS),
+    worth=_may_hold_private_key,
     find=_find_private_keys,
 )
 CLOUD_KEY = Finder(

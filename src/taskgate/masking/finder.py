@@ -32,15 +32,17 @@ def digits_in(text: bytes) -> int:
     return len(text.translate(None, _NOT_DIGITS))
 
 
-def compile_bytes(pattern: bytes) -> re2._Regexp:
+def compile_bytes(pattern: bytes, *, capture: bool = False) -> re2._Regexp:
     """`pattern` for bytes in any superset of ASCII; bytes from 0x80 up count as letters of it.
 
     RE2 runs in time linear in the text whatever the pattern and text are. Not `re2.Set`: where
     its automaton runs out of memory it reports no match at all, and `search` falls back instead.
+    Groups count only with `capture`: finding what they hold takes a slower automaton.
     """
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
+    options.never_capture = not capture
     return re2.compile(pattern, options)
 
 

@@ -101,16 +101,26 @@ def mask_covers(mask: ColumnMask, relations: Iterable[str], column: str) -> bool
 
     What cannot be resolved counts as covered.
     """
-    pattern = _pattern(mask.column)
+    return _column_covered(mask.column, column) and relation_covered(mask, relations)
+
+
+@lru_cache(maxsize=16384)
+def _column_covered(pattern: str, column: str) -> bool:
+    if column in ("*", pattern):
+        return True
+    parsed = _pattern(pattern)
     # A column comes bare as a rule; one that comes quoted means the same.
-    named = column == "*" or _may_be(pattern, (column,)) or _may_be(pattern, _name(column))
-    return named and relation_covered(mask, relations)
+    return _may_be(parsed, (column,)) or _may_be(parsed, _name(column))
+
+
+@lru_cache(maxsize=16384)
+def _name_covered(pattern: str, relation: str) -> bool:
+    return _may_be(_pattern(pattern), _name(relation))
 
 
 def relation_covered(mask: ColumnMask, relations: Iterable[str]) -> bool:
     """Whether `mask` hides any column of a relation that goes by any of `relations`."""
-    pattern = _pattern(mask.relation)
-    return any(_may_be(pattern, _name(relation)) for relation in relations)
+    return any(_name_covered(mask.relation, relation) for relation in relations)
 
 
 def relation_is_masked(relation: str, masks: MaskSet) -> bool:
@@ -133,35 +143,52 @@ def plan_fields(
     hidden. A plain column gets its mask's transform; an expression over one, `redact`, because
     nothing of it may be kept (NULL if the mask says NULL).
     """
-    known = also_known or {}
-    return MaskPlan(
-        tuple(_plan_field(f, masks.columns, known, reaches_masked) for f in fields), masks.kinds
-    )
+    if not masks.columns:
+        return MaskPlan((None,) * len(fields), masks.kinds)
+    planner = _Planner(masks.columns, also_known or {}, reaches_masked)
+    return MaskPlan(tuple([planner.field(origin) for origin in fields]), masks.kinds)
 
 
-def _plan_field(
-    origin: FieldOrigin,
-    masks: tuple[ColumnMask, ...],
-    known: Mapping[str, Sequence[str]],
-    reached: bool,
-) -> FieldMask | None:
-    if not masks:
-        return None
-    if origin.sources is None:
-        return _unknown(masks) if reached else None
-    hits = []
-    for relation, column in origin.sources:
-        names = (relation, *known.get(relation, ()))
-        # For one column the first match counts, and so does it for all of its names together.
-        at = next((i for i, m in enumerate(masks) if mask_covers(m, names, column)), None)
-        if at is not None:
-            hits.append(at)
-    if not hits:
-        return None
-    first = masks[min(hits)]
-    if origin.plain and all(column != "*" for _, column in origin.sources):
-        return FieldMask(first.transform, first.rule)
-    return FieldMask(_strict(masks[at] for at in hits), first.rule, plain=False)
+class _Planner:
+    """One call of `plan_fields`. Most fields of a statement come from few relations, and most
+    relations have few masks: each relation is matched once."""
+
+    __slots__ = ("_by_relation", "_known", "_masks", "_reached")
+
+    def __init__(
+        self, masks: tuple[ColumnMask, ...], known: Mapping[str, Sequence[str]], reached: bool
+    ) -> None:
+        self._masks = masks
+        self._known = known
+        self._reached = reached
+        self._by_relation: dict[str, tuple[int, ...]] = {}
+
+    def field(self, origin: FieldOrigin) -> FieldMask | None:
+        masks = self._masks
+        if origin.sources is None:
+            return _unknown(masks) if self._reached else None
+        hits = []
+        for relation, column in origin.sources:
+            # For one column the first match counts, and so does it for all of its names together.
+            for at in self._covering(relation):
+                if _column_covered(masks[at].column, column):
+                    hits.append(at)
+                    break
+        if not hits:
+            return None
+        first = masks[min(hits)]
+        if origin.plain and all(column != "*" for _, column in origin.sources):
+            return FieldMask(first.transform, first.rule)
+        return FieldMask(_strict(masks[at] for at in hits), first.rule, plain=False)
+
+    def _covering(self, relation: str) -> tuple[int, ...]:
+        """Which masks hide a column of `relation`, by their place in the order of the file."""
+        found = self._by_relation.get(relation)
+        if found is None:
+            names = (relation, *self._known.get(relation, ()))
+            found = tuple([i for i, m in enumerate(self._masks) if relation_covered(m, names)])
+            self._by_relation[relation] = found
+        return found
 
 
 def _unknown(masks: tuple[ColumnMask, ...]) -> FieldMask:

@@ -109,7 +109,7 @@ def revealed(task: Task, subject: Subject, subjects: Sequence[Subject]) -> str:
 
 def _reveals(task: Task, subject: Subject) -> bool:
     """Whether the relation is, or might turn out to be, one that shows others' values."""
-    if subject.name is None or len(subject.name) != 2 or subject.action.kind in _NOT_RELATIONS:
+    if subject.action.verb != "select" or subject.name is None or len(subject.name) != 2:
         return False
     schema, name = subject.name
     vocabulary = task.vocabulary

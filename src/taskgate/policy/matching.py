@@ -120,8 +120,8 @@ def covers(rule: Rule, entry: Entry, subject: Subject) -> bool:
 
 
 def _surely_matches(pattern: NamePattern, name: tuple[str | None, ...]) -> bool:
-    # An unresolved name might yet turn out to be anything, a system catalog too.
-    return pattern.everything or (None not in name and pattern.matches(name))
+    # Where the schema is not known it might yet turn out to be any, a system's own too.
+    return pattern.everything or (None not in name[:1] and pattern.matches(name))
 
 
 def _verb_counts(entry: str, verb: str, permit: bool, vocabulary: RuleVocabulary) -> bool:

@@ -28,7 +28,7 @@ from taskgate.sql.naming import (
     name_within,
     objects_of,
 )
-from taskgate.sql.nodes import Node, opened, strings
+from taskgate.sql.nodes import Node, is_set, opened, strings
 from taskgate.sql.spelling import split_name, written
 from taskgate.sql.writes import note_write, open_target
 
@@ -66,7 +66,11 @@ def _alter_table(reader: "Reader", stmt: pb.AlterTableStmt) -> None:
 
 
 def _rename(reader: "Reader", stmt: pb.RenameStmt) -> None:
-    named = objects_of(reader, stmt.rename_type, stmt.object, stmt.relation)
+    holder = stmt.object
+    if not is_set(holder) and not stmt.relation.relname:
+        # Schemas, roles and the like are named here.
+        holder = Node(string=pb.String(sval=stmt.subname))
+    named = objects_of(reader, stmt.rename_type, holder, stmt.relation)
     act(reader, "alter", named)
     if stmt.rename_type not in _RENAMED_PARTS:
         act(reader, "create", [(name_beside(name, stmt.newname), kind) for name, kind in named])

@@ -107,9 +107,15 @@ def _index(reader: "Reader", stmt: pb.IndexStmt) -> None:
     read_embedded(reader, stmt, loose_scope(stmt.relation.relname))
 
 
+def _on_table(reader: "Reader", table: pb.RangeVar, kind: str) -> None:
+    """Something made on a table is named after it, and changes it."""
+    name, own = existing_relation(reader, table)
+    act(reader, "create", [(name, kind)])
+    act(reader, "alter", [(name, own)])
+
+
 def _rule(reader: "Reader", stmt: pb.RuleStmt) -> None:
-    act(reader, "create", [(spell(stmt.rulename), "rule")])
-    act(reader, "alter", [existing_relation(reader, stmt.relation)])
+    _on_table(reader, stmt.relation, "rule")
     scope = loose_scope(stmt.relation.relname)
     reader.steer(stmt.where_clause, scope)
     for node in stmt.actions:
@@ -121,8 +127,7 @@ def _rule(reader: "Reader", stmt: pb.RuleStmt) -> None:
 
 
 def _trigger(reader: "Reader", stmt: pb.CreateTrigStmt) -> None:
-    act(reader, "create", [(spell(stmt.trigname), "trigger")])
-    act(reader, "alter", [existing_relation(reader, stmt.relation)])
+    _on_table(reader, stmt.relation, "trigger")
     uses_function(reader, strings(stmt.funcname))
     read_embedded(reader, stmt.when_clause, loose_scope(stmt.relation.relname))
 
@@ -133,8 +138,7 @@ def _event_trigger(reader: "Reader", stmt: pb.CreateEventTrigStmt) -> None:
 
 
 def _policy(reader: "Reader", stmt: pb.CreatePolicyStmt) -> None:
-    act(reader, "create", [(spell(stmt.policy_name), "policy")])
-    act(reader, "alter", [existing_relation(reader, stmt.table)])
+    _on_table(reader, stmt.table, "policy")
     read_embedded(reader, stmt, loose_scope(stmt.table.relname))
 
 

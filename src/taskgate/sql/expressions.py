@@ -191,11 +191,8 @@ def _sub_link(reader: "Reader", node: pb.SubLink, scope: Scope) -> Value:
     # Any part of a subquery may fail, its conditions too; what those tell is noted already.
     if kind == pb.EXISTS_SUBLINK:
         return Value(fails=True)
-    if kind == pb.ARRAY_SUBLINK:
+    if kind in (pb.ARRAY_SUBLINK, pb.EXPR_SUBLINK):
         return failing(inner)
-    if kind == pb.EXPR_SUBLINK:
-        plain = inner.plain and len(rows.fields) == 1 and rows.rest is None
-        return Value(inner.sources, plain, inner.unknown, inner.functions, fails=True)
     if kind in (pb.ANY_SUBLINK, pb.ALL_SUBLINK):
         test = reader.value(node.testexpr, scope)
         return apply_operator(reader, strings(node.oper_name) or ("=",), (test, failing(inner)))

@@ -13,15 +13,17 @@ class Names:
 
     `path_changed`: an earlier statement of the same script changed what unqualified names mean;
     `objects_changed`: it may have changed the objects themselves. Then what the names will mean is
-    not known here, and they count as not there.
+    not known here, and they count as not there. `creating_in` is the schema that a CREATE SCHEMA
+    makes, in which the statements within it create what they create.
     """
 
-    __slots__ = ("catalog", "needed", "objects_changed", "path_changed", "used")
+    __slots__ = ("catalog", "creating_in", "needed", "objects_changed", "path_changed", "used")
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.needed: set[NeededName] = set()
         self.used: set[NeededName] = set()
+        self.creating_in = ""
         self.path_changed = False
         self.objects_changed = False
 

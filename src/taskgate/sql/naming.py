@@ -28,16 +28,15 @@ _RELATIONS = {
     pb.OBJECT_SEQUENCE: "sequence",
     pb.OBJECT_FOREIGN_TABLE: "table",
 }
-# Parts of a relation: the last name is the part's, and the relation is what counts.
-_PARTS = frozenset(
-    {
-        pb.OBJECT_COLUMN,
-        pb.OBJECT_TABCONSTRAINT,
-        pb.OBJECT_TRIGGER,
-        pb.OBJECT_RULE,
-        pb.OBJECT_POLICY,
-    }
-)
+# Parts of a relation: the last name is the part's own, and the relation's is what counts.
+_PARTS = {
+    pb.OBJECT_COLUMN: "column",
+    pb.OBJECT_TABCONSTRAINT: "constraint",
+    pb.OBJECT_TRIGGER: "trigger",
+    pb.OBJECT_RULE: "rule",
+    pb.OBJECT_POLICY: "policy",
+    pb.OBJECT_ATTRIBUTE: "column",
+}
 _TYPES = frozenset({pb.OBJECT_TYPE, pb.OBJECT_DOMAIN})
 _ROUTINES = frozenset(
     {pb.OBJECT_FUNCTION, pb.OBJECT_PROCEDURE, pb.OBJECT_ROUTINE, pb.OBJECT_AGGREGATE}
@@ -138,6 +137,8 @@ def _own_temporary(schema: str) -> str:
 def _placed(reader: "Reader", name: str) -> str:
     """An unqualified new name, where the search path puts it."""
     names = reader.names
+    if names.creating_in:
+        return spell(names.creating_in, name)
     if names.blind(None):
         return unresolved(name)
     # The catalog says where new objects go once anything has been looked up in it.
@@ -158,8 +159,8 @@ def objects_of(
     parts = _parts(which, inner)
     if word is not None:
         return [existing_relation_by_name(reader, parts, word)]
-    if kind in _PARTS or kind == pb.OBJECT_ATTRIBUTE:
-        return [existing_relation_by_name(reader, parts[:-1])]
+    if kind in _PARTS:
+        return [(existing_relation_by_name(reader, parts[:-1])[0], _PARTS[kind])]
     if kind in _TYPES:
         return [existing_type(reader, parts)]
     if kind == pb.OBJECT_DOMCONSTRAINT:

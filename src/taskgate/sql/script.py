@@ -21,8 +21,9 @@ from taskgate.sql.tags import tag_of
 # `_chain_bound` before the parser sees it.
 _message.SetAllowOversizeProtos(True)
 
-# Levels of nesting that the parser's C stack takes with room to spare (a 1 MiB stack takes 2,500).
-_MAX_CHAIN = 2_000
+# Levels of nesting that the C stack of parser and decoder takes with room to spare: 1 MiB takes
+# 1,900 of the worst kind.
+_MAX_CHAIN = 1_200
 # A level of nesting takes two bytes of text, so shorter texts need no look at all.
 _MAX_UNSCANNED_BYTES = 2 * _MAX_CHAIN
 
@@ -36,7 +37,14 @@ _PARTING = frozenset(
 # So it does after these, but they nest among themselves.
 _NESTING = frozenset({_TOKEN.UNION, _TOKEN.INTERSECT, _TOKEN.EXCEPT, _TOKEN.JOIN})
 _LEAVES = frozenset(
-    {_TOKEN.SCONST, _TOKEN.ICONST, _TOKEN.FCONST, _TOKEN.SQL_COMMENT, _TOKEN.C_COMMENT}
+    {
+        _TOKEN.IDENT,
+        _TOKEN.SCONST,
+        _TOKEN.ICONST,
+        _TOKEN.FCONST,
+        _TOKEN.SQL_COMMENT,
+        _TOKEN.C_COMMENT,
+    }
 )
 _NOT = _TOKEN.NOT
 _SEMICOLON = _TOKEN.ASCII_59
@@ -98,7 +106,7 @@ def parse_script(text: str) -> Script:
             raise _too_deep()
         found = parse(text).stmts
     except PgQueryError as error:
-        raise _syntax_problem(raw, error) from None
+        raise _syntax_problem(error) from None
     except DecodeError:
         raise _too_deep() from None
     if len(found) > MAX_STATEMENTS_PER_MESSAGE:
@@ -178,8 +186,7 @@ def _too_deep() -> Unreadable:
     )
 
 
-def _syntax_problem(raw: bytes, error: PgQueryError) -> SyntaxProblem:
-    position: int | None = None
-    if error.cursorpos > 0:
-        position = len(raw[: error.cursorpos - 1].decode("utf-8", "ignore"))
+def _syntax_problem(error: PgQueryError) -> SyntaxProblem:
+    # The parser counts characters from 1; 0 is unknown.
+    position = error.cursorpos - 1 if error.cursorpos > 0 else None
     return SyntaxProblem(error.message, position=position)

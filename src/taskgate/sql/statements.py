@@ -48,7 +48,9 @@ def _create_schema(reader: "Reader", stmt: Any, session: Session) -> Outcome:
     names = reader.names
     before = names.path_changed
     names.path_changed = names.path_changed or bool(stmt.schema_elts)
+    names.creating_in = name
     for element in stmt.schema_elts:
         read_statement(reader, element, session)
     names.path_changed = before
+    names.creating_in = ""
     return NOTHING

@@ -72,12 +72,23 @@ def open_target(reader: "Reader", node: pb.RangeVar) -> Target:
     return Target(access, Source(alias, rows, access, schema))
 
 
-def note_write(reader: "Reader", verb: str, target: Target, columns: Iterable[str] | None) -> None:
-    """The write itself, and what it reaches: partitions and children, tables under a view."""
+def note_write(
+    reader: "Reader",
+    verb: str,
+    target: Target,
+    columns: Iterable[str] | None,
+    compared: Iterable[str] = (),
+) -> None:
+    """The write itself, and what it reaches: partitions and children, tables under a view.
+
+    `compared` are columns whose stored values decide what the write does.
+    """
     findings = reader.findings
     access = target.access
     listed = None if columns is None else tuple(sorted(set(columns)))
-    findings.act(Action(verb, access.object, access.kind, True, listed))
+    findings.act(
+        Action(verb, access.object, access.kind, True, listed, tuple(sorted(set(compared))))
+    )
     relation = access.relation
     if relation is None:
         return
@@ -155,7 +166,7 @@ def _insert(reader: "Reader", stmt: pb.InsertStmt, scope: Scope) -> Rows:
     if given:
         rows = reader.query(stmt.select_stmt, scope)
     columns = _insert_columns(reader, stmt.cols, target, rows if given else None, scope)
-    note_write(reader, "insert", target, columns)
+    note_write(reader, "insert", target, columns, _deciding(stmt, target, columns))
     _carry(reader, target, columns, rows)
     inner = Scope(scope, [Item(target.source.rows, (target.source,))])
     if stmt.HasField("on_conflict_clause"):
@@ -180,6 +191,18 @@ def _insert_columns(
     if known is None or rows.rest is not None:
         return known
     return known[: len(rows.fields)]
+
+
+def _deciding(stmt: pb.InsertStmt, target: Target, columns: Sequence[str] | None) -> Sequence[str]:
+    """The columns that decide an ON CONFLICT which names none: any that has a value, or, of a
+    constraint by name, any at all."""
+    if not stmt.HasField("on_conflict_clause"):
+        return ()
+    infer = stmt.on_conflict_clause.infer
+    if infer.index_elems:
+        return ()
+    found = target.columns if infer.conname else columns
+    return found if found is not None else ("*",)
 
 
 def _carry(reader: "Reader", target: Target, columns: Sequence[str] | None, rows: Rows) -> None:
@@ -209,7 +232,8 @@ def _on_conflict(
     rows: Rows,
     scope: Scope,
 ) -> None:
-    """Whether a row conflicts tells what is stored: the columns that decide it are compared."""
+    """What the clause names: its columns decide whether a row conflicts, which tells what is
+    stored."""
     here = Scope(scope, [Item(target.source.rows, (target.source,))])
     if clause.HasField("infer") and clause.infer.index_elems:
         for node in clause.infer.index_elems:
@@ -220,15 +244,6 @@ def _on_conflict(
             else:
                 reader.steer(element.expr, here)
         reader.steer(clause.infer.where_clause, here)
-    else:
-        decisive = columns if not clause.infer.conname else target.columns
-        for name in decisive if decisive is not None else ["*"]:
-            reader.findings.compare(target.access.value(name))
-        if clause.infer.conname or decisive is None:
-            target.access.touch_all()
-        else:
-            for name in decisive:
-                target.access.touch(name)
     if clause.action != pb.ONCONFLICT_UPDATE:
         return
     proposed = Source("excluded", _proposed(target, columns, rows))

@@ -72,6 +72,10 @@ VECTORS = [
      HEAD + body([b"1", b"[masked]"]) + body([None, None]) + TRAILER),
     (COPY_BINARY, kinds(1), HEAD + body([b"x jane@e.com"]) + TRAILER,
      HEAD + body([b"x [masked:email]"]) + TRAILER),
+    (COPY_BINARY, kinds(3), HEAD + body([b"a@b.de", b"x", b"c@d.de"]) + body([b"y", None, b""])
+     + body([b"z", b"e@f.de", b"x"]) + TRAILER,
+     HEAD + body([b"[masked:email]", b"x", b"[masked:email]"]) + body([b"y", None, b""])
+     + body([b"z", b"[masked:email]", b"x"]) + TRAILER),
     (COPY_BINARY, column(0, 1), HEAD + TRAILER, HEAD + TRAILER),
     (COPY_BINARY, column(0, 1), HEAD[:15] + b"\0\0\0\3abc" + body([b"x"]) + TRAILER,
      HEAD[:15] + b"\0\0\0\3abc" + body([b"[masked]"]) + TRAILER),

@@ -368,6 +368,10 @@ class Answers:
         the same, and its transaction is failed with the next ReadyForQuery."""
         if run.over is not None and not run.over_told:
             run.over_told = True
+            # A cancel not sent yet could only hit the next statement.
+            self._c.out.commands[:] = [
+                command for command in self._c.out.commands if command != CancelUpstream()
+            ]
             self._c.out.to_client.append(encode_error(run.over))
 
     def _empty_query(self, frame: bytes) -> None:

@@ -46,13 +46,17 @@ def readable(shape: Shape, binary: bool) -> bool:
 
 def content_op(shape: Shape, binary: bool, masker: KindMasker, encoding: str) -> FieldOp | None:
     """The function that hides values within a field; it gives the same object back where there
-    are none. None for a type that has no room for any."""
+    are none. None for a type that has no room for any.
+
+    For a field that is `readable` it expects to be called only where there is a hint of a value;
+    without one it costs more and finds nothing.
+    """
     if not searchable(shape):
         return None
     if shape in TEXTS:
-        return lambda data: masker.hide(data, encoding)
+        return lambda data: masker.hide_hinted(data, encoding)
     if shape is Shape.JSON or (shape is Shape.JSONB and not binary):
-        return lambda data: hide_json(data, masker) if masker.may_contain(data) else data
+        return lambda data: hide_json(data, masker)
     if shape is Shape.JSONB:
         return _jsonb_op(masker)
     texts = _BINARY_TEXTS.get(shape, _other_binary) if binary else _TEXT_TEXTS.get(shape, _other)
@@ -66,8 +70,6 @@ def content_op(shape: Shape, binary: bool, masker: KindMasker, encoding: str) ->
 
 def _jsonb_op(masker: KindMasker) -> FieldOp:
     def op(data: bytes) -> bytes | None:
-        if not masker.may_contain(data):
-            return data
         # The version byte. Another version is another format.
         if data[:1] != b"\x01":
             return _found(masker, (data,), data)

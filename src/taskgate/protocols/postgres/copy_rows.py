@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
-from taskgate.masking.plan import MaskCounts, MaskPlan
+from taskgate.masking.plan import MaskPlan
 from taskgate.model.errors import OverLimit, ProtocolViolation, Unreadable
 from taskgate.model.limits import MAX_MASKED_ROW_BYTES
 from taskgate.protocols.postgres import tags
 from taskgate.protocols.postgres.copy_text import CsvDialect, TextDialect
-from taskgate.protocols.postgres.rewrite import FieldStep, FieldSteps, ready_steps, with_length
+from taskgate.protocols.postgres.field_steps import (
+    FieldStep,
+    FieldSteps,
+    ready_steps,
+    with_length,
+)
 from taskgate.protocols.postgres.shapes import Shape, shape_of
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
@@ -52,7 +57,7 @@ class CopyFormat:
 class CopyRewriter:
     """Rewrites one COPY stream to the client."""
 
-    __slots__ = ("_buffer", "_failed", "_parser", "_steps")
+    __slots__ = ("_buffer", "_failed", "_parser", "counts")
 
     def __init__(
         self,
@@ -79,7 +84,8 @@ class CopyRewriter:
         binary = layout.kind == "binary"
         codec = "utf-8" if layout.encoding.upper() in ("UTF8", "UTF-8", "UNICODE") else "ascii"
         steps = ready_steps(plan, shapes, [binary] * len(shapes), key, codec)
-        self._steps = steps
+        self.counts = steps.masker.counts
+        """What was hidden so far."""
         self._buffer = b""
         self._failed = False
         self._parser: _BinaryRows | _Lines
@@ -91,11 +97,6 @@ class CopyRewriter:
             self._parser = _Lines(steps, TextDialect.of(layout), layout.header)
         else:
             raise Unreadable(f"COPY in the unknown format {layout.kind} cannot be masked")
-
-    @property
-    def counts(self) -> MaskCounts:
-        """What was hidden so far."""
-        return self._steps.counts
 
     def feed(self, payload: bytes) -> bytes:
         """The payload of one CopyData: the whole rows that it completes, rewritten.
@@ -227,7 +228,7 @@ class _Lines:
                 if new is value:
                     continue
             if step.rule:
-                steps.counts.rules[step.rule] += 1
+                steps.masker.counts.rules[step.rule] += 1
             fields[at] = dialect.encode(new, alone=len(fields) == 1)
             changed = True
         return dialect.delimiter.join(fields) + b"\n" if changed else row
@@ -238,7 +239,7 @@ class _Lines:
             return steps.all_
         readable: list[int] = []
         values: list[bytes] = []
-        for at in sorted(steps.readable):
+        for at in steps.readable:
             value = self._dialect.decode(fields[at])
             if value:
                 readable.append(at)
@@ -254,11 +255,12 @@ def _value_of(fixed: bytes) -> bytes | None:
 class _BinaryRows:
     """Rows of the binary format: a head, then rows as in DataRow, then a trailer."""
 
-    __slots__ = ("_in_rows", "_steps", "complete")
+    __slots__ = ("_hint", "_in_rows", "_steps", "complete")
 
     def __init__(self, steps: FieldSteps) -> None:
         self._steps = steps
         self._in_rows = False
+        self._hint = -1
         self.complete = False
 
     def rows(self, data: bytes) -> tuple[bytes, int]:
@@ -272,6 +274,7 @@ class _BinaryRows:
             self._in_rows = True
             out.append(data[:pos])
         changed = False
+        self._hint = -1
         while pos < len(data):
             if self.complete:
                 raise ProtocolViolation("the resource sent more after the end of a binary COPY")
@@ -328,19 +331,29 @@ class _BinaryRows:
                 continue
             piece = step.fixed
             if piece is None:
+                if step.readable and self._next_hint(data, start + 4) >= at:
+                    continue
                 value = data[start + 4 : at]
                 new = step.op(value) if step.op is not None else None
                 if new is value:
                     continue
                 piece = with_length(new)
             if step.rule:
-                self._steps.counts.rules[step.rule] += 1
+                self._steps.masker.counts.rules[step.rule] += 1
             out += (data[copied:start], piece)
             copied = at
         if not out:
             return None
         out.append(data[copied:row_end])
         return b"".join(out)
+
+    def _next_hint(self, data: bytes, at: int) -> int:
+        """Where the first thing stands, from `at` on, that a search might find. An answer behind
+        `at` is good for all positions before it."""
+        if self._hint < at:
+            found = self._steps.masker.first_hint(data, at)
+            self._hint = len(data) if found < 0 else found
+        return self._hint
 
 
 def _head_end(data: bytes) -> int:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 
 from taskgate.masking.plan import FieldMask
-from taskgate.masking.transforms import Hider, hash_digest, hashed
+from taskgate.masking.transforms import REDACTED, Hider, hash_digest, hashed
 from taskgate.model.errors import ProtocolViolation
 from taskgate.model.masks import Transform, TransformKind
 from taskgate.protocols.postgres import scalars
@@ -78,25 +78,23 @@ def fixed_or_op(
         case TransformKind.HASH if mask.plain:
             return _hash_op(shape, binary, hider.key, encoding)
         case _:
-            return _redacted(shape, binary, hider, encoding)
+            return _redacted(shape, binary, encoding)
 
 
-def _redacted(shape: Shape, binary: bool, hider: Hider, encoding: str) -> bytes | None:
+def _redacted(shape: Shape, binary: bool, encoding: str) -> bytes | None:
     if shape in TEXTS or shape is Shape.CHAR or shape in _JSONS:
-        text = hider.hide(Transform(TransformKind.REDACT), "") or ""
-        return constant_bytes(shape, binary, text, encoding)
+        return constant_bytes(shape, binary, REDACTED, encoding)
     return None
 
 
 def _partial_op(hider: Hider, transform: Transform, encoding: str) -> FieldOp:
-    redacted = (hider.hide(Transform(TransformKind.REDACT), "") or "").encode()
 
     def op(data: bytes) -> bytes | None:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             # Not in the encoding it should be in: its first and last characters are not known.
-            return redacted
+            return REDACTED.encode()
         hidden = hider.hide(transform, text)
         return None if hidden is None else hidden.encode(encoding, "replace")
 
