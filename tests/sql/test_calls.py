@@ -1,5 +1,7 @@
 """Functions, operators, casts and settings: what they are judged as."""
 
+# ruff: noqa: E501 - one case a line, read as a table
+
 import pytest
 
 from taskgate.sql.facts import StatementFacts

@@ -1,5 +1,7 @@
 """Which stored columns flow into each column of a result."""
 
+# ruff: noqa: E501 - one case a line, read as a table
+
 import pytest
 
 from tests.sql.world import facts_of, lineage

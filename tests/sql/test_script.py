@@ -165,7 +165,7 @@ def test_long_but_flat_statements_are_read() -> None:
 
 
 def test_the_bound_is_needed() -> None:
-    """Without it, this text crashes the interpreter: the test of hostile nesting means something."""
+    """Without it this text crashes the interpreter, so the test of hostile nesting counts."""
     done = subprocess.run(
         [sys.executable, "-c", "import postgast; postgast.parse('select 1' + '+1' * 200000)"],
         capture_output=True,

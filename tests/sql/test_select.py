@@ -1,5 +1,7 @@
 """What SELECT reads: every relation and column it names, wherever it names them."""
 
+# ruff: noqa: E501 - one case a line, read as a table
+
 import pytest
 
 from tests.sql.world import facts_of, said

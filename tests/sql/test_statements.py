@@ -1,5 +1,7 @@
 """What every other kind of statement does: definitions, maintenance, the session."""
 
+# ruff: noqa: E501 - one case a line, read as a table
+
 import pytest
 from postgast import pg_query_pb2 as pb
 

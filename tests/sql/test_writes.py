@@ -1,5 +1,7 @@
 """What INSERT, UPDATE, DELETE, MERGE and COPY write and read, alone or inside WITH."""
 
+# ruff: noqa: E501 - one case a line, read as a table
+
 import pytest
 
 from tests.sql.world import facts_of, lineage, said

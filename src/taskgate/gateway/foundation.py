@@ -19,7 +19,6 @@ from taskgate.identity.local import LocalUsers
 from taskgate.identity.passwords import Passwords
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig
-from taskgate.model.resource import SecretRef
 from taskgate.model.secret import Secret
 from taskgate.recording.journal import Journal
 from taskgate.recording.keys import load_or_create
@@ -137,9 +136,6 @@ def _store_password(config: Config) -> Secret | None:
 
 
 async def _mask_key(state: State) -> bytes:
-    names = {sealed.name for sealed in await state.secrets.list()}
-    if _MASK_KEY not in names:
-        await state.secrets.set(
-            _MASK_KEY, Secret(randomness.token_hex(32)), by="taskgate", now=state.clock.now()
-        )
-    return (await state.secrets.get(SecretRef("store", _MASK_KEY))).reveal_bytes()
+    made = Secret(randomness.token_hex(32))
+    kept = await state.secrets.set_once(_MASK_KEY, made, by="taskgate", now=state.clock.now())
+    return kept.reveal_bytes()

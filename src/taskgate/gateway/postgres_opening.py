@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
+
 from taskgate.gateway.enforcement import PolicySource, TaskGate
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.postgres_incoming import Incoming
@@ -39,12 +41,14 @@ from taskgate.protocols.postgres.authentication import (
 from taskgate.protocols.postgres.conversation import AskHold
 from taskgate.protocols.postgres.exchange import Exchange
 from taskgate.protocols.postgres.judging import JudgedTexts
+from taskgate.protocols.postgres.login import LoginRefused
 from taskgate.protocols.postgres.resolution import Catalogs
 from taskgate.protocols.postgres.session_settings import judge_settings
 from taskgate.protocols.postgres.startup_options import StartupRequest
 from taskgate.recording.journal import Journal
 from taskgate.recording.recording import Recording
 
+_log = structlog.get_logger(__name__)
 _PROTOCOL = "postgres"
 # PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
 _MAX_APPLICATION_BYTES = 63
@@ -181,13 +185,22 @@ class Opening:
         settings = {name: value for name, value in request.settings}
         settings["application_name"] = tag(info, request.application_name)
         settings.setdefault("client_encoding", "UTF8")
-        upstream = await connect(
-            resource,
-            await self._secrets_of(resource),
-            self._backing.contexts,
-            database=database,
-            settings=tuple(settings.items()),
-        )
+        try:
+            upstream = await connect(
+                resource,
+                await self._secrets_of(resource),
+                self._backing.contexts,
+                database=database,
+                settings=tuple(settings.items()),
+            )
+        except LoginRefused as error:
+            _log.error(
+                "resource.refused_sign_in",
+                resource=resource.name,
+                sqlstate=error.server_sqlstate,
+                said=error.server_message,
+            )
+            raise
         reported = dict(upstream.login.parameters)
         if reported.get("standard_conforming_strings") != "on":
             upstream.transport.abort()

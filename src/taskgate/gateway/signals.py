@@ -33,7 +33,7 @@ class Signals:
 
     def __init__(self) -> None:
         # When a counter began is the scraper's to know.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         build = Gauge("taskgate_build_info", "Always 1.", ["version"], registry=registry)

@@ -1,6 +1,6 @@
 """What the policy says of a request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from taskgate.model.masks import MaskSet
@@ -53,7 +53,7 @@ class Decision:
     reason: str
     policy_version: str
     demands: tuple[ApprovalDemand, ...] = ()
-    masks: MaskSet = MaskSet()
-    limits: TaskLimits = TaskLimits()
+    masks: MaskSet = field(default_factory=MaskSet)
+    limits: TaskLimits = field(default_factory=TaskLimits)
     hint: str = ""
     trusted: frozenset[str] = frozenset()

@@ -20,7 +20,7 @@ from taskgate.protocols.postgres.conversation import (
 )
 from taskgate.protocols.postgres.effects import apply_effects
 from taskgate.protocols.postgres.errors import encode_error
-from taskgate.protocols.postgres.frames import COPIED_ROWS, ROWS, BackendFramer
+from taskgate.protocols.postgres.frames import COPIED_ROWS, ROWS, BackendFramer, tag_set
 from taskgate.protocols.postgres.masked_output import (
     REFUSED_ROWS,
     plan_copy,
@@ -32,6 +32,7 @@ from taskgate.protocols.postgres.pipeline import Expected, Run, Step
 from taskgate.protocols.postgres.requests import Requests
 from taskgate.sql.facts import StatementFacts
 
+_ROWS_OF_ALL_KINDS = tag_set((tags.DATA_ROW, tags.COPY_DATA))
 # Settings that decide how the gate's reading of SQL and the resource's agree.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 
@@ -58,6 +59,7 @@ class Answers:
         self._rolled_back = False
         self._look_up_error = ""
         self._copying_out = False
+        self._dropping = False
         self._untagged: str | None = None
         self._handlers: dict[int, Callable[[bytes], None]] = {
             tags.DATA_ROW: self._row,
@@ -84,7 +86,7 @@ class Answers:
     @property
     def mid_frame(self) -> bool:
         """Whether a long row is partly passed on; nothing else may be said to the client."""
-        return self._framer.mid_frame
+        return self._framer.mid_frame and not self._dropping
 
     @property
     def running(self) -> Run | None:
@@ -139,14 +141,19 @@ class Answers:
         framer = self._framer
         if framer.mid_frame:
             piece = framer.take_run(ROWS)
-            if piece:
+            if piece and not self._dropping:
                 self._c.out.to_client.append(piece)
                 self._count(self._head_run(), 0, len(piece))
             return bool(piece)
+        self._dropping = False
         head = self._c.pipeline.head
         run = head.run if head is not None else None
-        if run is None or run.over is not None:
+        if run is None:
             return False
+        if run.over is not None:
+            # Nothing more of this answer is passed on, nor kept.
+            self._dropping = True
+            return bool(framer.take_run(_ROWS_OF_ALL_KINDS))
         passing = COPIED_ROWS if self._copying_out else ROWS
         if not run.planned:
             self._plan_execute(run)

@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Generator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from taskgate.masking.plan import relation_is_masked
 from taskgate.model.action import Action, Request
@@ -19,6 +19,7 @@ from taskgate.model.errors import Denied, Unreadable
 from taskgate.model.limits import MAX_CACHED_DECISIONS, MAX_VIEW_DEPTH
 from taskgate.model.masks import MaskSet
 from taskgate.protocols.gate import Gate
+from taskgate.protocols.postgres.rewrite import RowRewriter
 from taskgate.protocols.postgres.templates import template_of
 from taskgate.sql.analyse import analyse
 from taskgate.sql.catalog import Catalog, NeededName
@@ -36,6 +37,7 @@ class Judged:
     `fresh_until` (seconds since the epoch) is when its names must be looked up again.
     `tainted`: errors and notices of the resource might quote a masked value.
     `session_bound`: it depends on names this session made, so it is not remembered.
+    `plans` keeps the mask plans of its results, made in `masked_output`.
     `templated`: it also holds for texts that differ in plain literals only; `script` is then of
     one of them.
     """
@@ -51,6 +53,7 @@ class Judged:
     tainted: bool
     session_bound: bool
     templated: bool
+    plans: dict[tuple[object, ...], RowRewriter | None] = field(default_factory=dict)
 
     def current(self, catalog: Catalog, policy_version: str, now: float) -> bool:
         return (

@@ -58,20 +58,41 @@ class _Refused:
 REFUSED_ROWS: MaskedOutput = _Refused()
 
 
+# Plans remembered with one verdict: a text has one result, or a few (formats, statements).
+_MAX_PLANS = 8
+
+
 def plan_rows(
     judged: Judged,
     facts: StatementFacts,
-    fields: Sequence[Field],
-    formats: Sequence[int],
+    fields: tuple[Field, ...],
+    formats: tuple[int, ...],
     key: bytes,
 ) -> MaskedOutput | None:
     """The rewriter of a result with these columns; None where nothing is hidden.
 
-    `formats` are as in Bind: none (all text), one for all, or one each.
+    `formats` are as in Bind: none (all text), one for all, or one each. A plan is made once for a
+    verdict and a description, and used again for each run.
     """
-    masks = judged.decision.masks
-    if not masks or not fields:
+    if not judged.decision.masks or not fields:
         return None
+    described = (id(facts), fields, formats)
+    if described not in judged.plans:
+        if len(judged.plans) >= _MAX_PLANS:
+            judged.plans.clear()
+        judged.plans[described] = _make(judged, facts, fields, formats, key)
+    made = judged.plans[described]
+    return made.again() if made is not None else None
+
+
+def _make(
+    judged: Judged,
+    facts: StatementFacts,
+    fields: tuple[Field, ...],
+    formats: tuple[int, ...],
+    key: bytes,
+) -> RowRewriter | None:
+    masks = judged.decision.masks
     also_known: dict[str, tuple[str, ...]] = {}
     plan = plan_fields(
         _origins(judged, facts, fields, also_known),
@@ -81,7 +102,7 @@ def plan_rows(
     )
     if not plan:
         return None
-    codes = tuple(formats) or (0,)
+    codes = formats or (0,)
     if len(codes) == 1:
         codes = codes * len(fields)
     return RowRewriter(plan, [field.type_oid for field in fields], codes, key)
