@@ -197,12 +197,13 @@ async def start_gate(
     policy: bool = True,
     people: Mapping[str, tuple[str, ...]] = PEOPLE,
     more: str = "",
+    policy_text: str = POLICY,
 ) -> Gate:
     """Starts a gateway in `folder`, with `people` in its store."""
     port = _free_port()
     if policy:
         (folder / "policy").mkdir(exist_ok=True)
-        (folder / "policy" / "all.yaml").write_text(POLICY)
+        (folder / "policy" / "all.yaml").write_text(policy_text)
     config = folder / "gate.yaml"
     config.write_text(
         f"state_dir: state\napi: {{port: {port}}}\npostgres: {{port: 0}}\ndrain_s: 2\n"

@@ -212,7 +212,9 @@ def main() -> int:
     elif options.only != "asyncpg":
         print("psycopg's suite is left out: PSYCOPG_SOURCE names no checkout of it")
     comparisons = [_both_ways(suite) for suite in suites]
-    write_report(comparisons)
+    if options.only is None and options.psycopg_source:
+        # Half a run must not replace the whole one's page.
+        write_report(comparisons)
     unexplained = [row for one in comparisons for row in one.different if not row[3]]
     for test, was, now, _ in unexplained:
         print(f"unexplained: {test}: {was} direct, {now} through the gate")

@@ -77,7 +77,9 @@ def test_every_statement_has_its_own_facts() -> None:
 
 
 def test_prepare_is_judged_as_what_it_prepares_and_execute_again() -> None:
-    found = analysed("prepare p (int) as select email from sales.customers where id = $1; execute p(1)")
+    found = analysed(
+        "prepare p (int) as select email from sales.customers where id = $1; execute p(1)"
+    )
     prepare, execute = found.statements
     assert said(prepare) == said(execute) == ["select sales.customers(email id) ?id"]
     assert lineage(execute) == ["email = sales.customers.email"]
@@ -118,7 +120,10 @@ def _names(**prepared: str) -> SessionNames:
         ("explain analyze execute p", ["delete public.t"]),
         ("execute q(app.get_email(1))", ["call app.get_email [function]", "select public.t(a) ?a"]),
         ("create table x as execute q(1)", ["create public.x", "select public.t(a) ?a"]),
-        ("create table x as execute r", ["create public.x", "select sales.customers(email) ?email"]),
+        (
+            "create table x as execute r",
+            ["create public.x", "select sales.customers(email) ?email"],
+        ),
         ("execute b", ["transaction begin [statement]"]),
         ("execute d", ["do plpgsql [language]"]),
         ("execute nosuch", ["execute ?.nosuch [statement]"]),
@@ -230,11 +235,13 @@ def _shape(text: str) -> str:
 
 
 def test_the_shape_leaves_constants_out_and_nothing_else() -> None:
-    assert _shape("select a from t where b = 'x'") == _shape("select a from t where b = 'y'")
+    shape = _shape("select a from t where b = 'x' limit 1")
+    assert shape == _shape("SELECT a  FROM t WHERE b = $$y$$ /* c */ LIMIT 20 -- d".lower())
     for one, other in (
         ("select a from t where b = 'x'", "select a from t where b <> 'x'"),
         ("update t set a = 1", "update t set a = 1 where true"),
         ("delete from t", "delete from u"),
+        ("select a from t limit 5", "select a from t"),
         ("set role a", "set role b"),
         ("do 'x'", "do 'y'"),
         ("notify a", "notify b"),
@@ -262,6 +269,8 @@ def test_the_resolution_changes_with_what_names_mean() -> None:
 
 
 def test_nothing_is_asked_for_that_is_not_named() -> None:
-    assert not isinstance(analyse(parse_script("select 1"), Catalog(), SessionNames()), StatementFacts)
+    assert not isinstance(
+        analyse(parse_script("select 1"), Catalog(), SessionNames()), StatementFacts
+    )
     found = analyse(parse_script("begin; set timezone = 'x'; commit"), Catalog(), SessionNames())
     assert hasattr(found, "statements")

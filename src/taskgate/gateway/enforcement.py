@@ -114,8 +114,10 @@ class TaskGate:
             self._ensure(self.grant)
         except TaskgateError as error:
             return error
-        now = self._clock.now()
-        if self._deadline.passed(self._clock) or not self.grant.live(now):
+        clock = self._clock
+        now = clock.now()
+        # By either clock, as `Deadline.passed`; asked at every request, so without asking twice.
+        if self._deadline.monotonic <= clock.monotonic() or not self.grant.live(now):
             return Denied(
                 f"the grant for task {self.info.task} has expired",
                 rule="expiry",

@@ -24,7 +24,7 @@ from taskgate.sql.facts import (
 from taskgate.sql.names import Names
 from taskgate.sql.outcome import Outcome, Session
 from taskgate.sql.reader import Reader, too_deep
-from taskgate.sql.script import Script, Statement
+from taskgate.sql.script import MAX_FINGERPRINTED_CHARS, Script, Statement, skeleton
 
 __all__ = [
     "Analysis",
@@ -126,8 +126,10 @@ def _shape(statements: tuple[Statement, ...], facts: list[StatementFacts]) -> st
     digest = hashlib.sha256()
     for statement, one in zip(statements, facts, strict=True):
         digest.update(statement.tag.encode())
-        exact = statement.tag not in _SHAPED
-        digest.update((statement.text if exact else statement.fingerprint).encode())
+        # The fingerprint alone takes `WHERE true` for no condition, and any LIMIT for none.
+        shaped = statement.tag in _SHAPED and len(statement.text) <= MAX_FINGERPRINTED_CHARS
+        digest.update((skeleton(statement.text) if shaped else statement.text).encode())
+        digest.update(statement.fingerprint.encode())
         digest.update(repr([_plain(action) for action in one.actions]).encode())
         digest.update(b"\0")
     return digest.hexdigest()

@@ -51,7 +51,7 @@ class Routine:
 
     @property
     def spelled(self) -> str:
-        return spell(self.schema, self.name)
+        return spell(own_temporary(self.schema), self.name)
 
     @property
     def native(self) -> bool:
@@ -137,3 +137,8 @@ class CatalogAnswer:
     def has_temporary(self) -> bool:
         """Whether this session has temporary objects, which others do not see."""
         return bool(self.temp_schema)
+
+
+def own_temporary(schema: str) -> str:
+    """The session's own temporary schema goes by `pg_temp`, whatever its number."""
+    return "pg_temp" if schema.startswith("pg_temp_") else schema

@@ -12,6 +12,7 @@ from postgast import pg_query_pb2 as pb
 from taskgate.model.action import Action
 from taskgate.model.names import spell, split
 from taskgate.sql import relations
+from taskgate.sql.entries import own_temporary
 from taskgate.sql.nodes import Node, opened, strings
 from taskgate.sql.spelling import SYSTEM, relation_kind, split_name, unresolved, written
 
@@ -102,7 +103,7 @@ def existing_type(reader: "Reader", parts: Sequence[str]) -> Named:
     found = reader.names.type(schema, name)
     if found is None:
         return written(schema, name), "type"
-    return spell(found.schema, found.name), "type"
+    return spell(own_temporary(found.schema), found.name), "type"
 
 
 def existing_routines(reader: "Reader", parts: Sequence[str]) -> list[Named]:
@@ -118,7 +119,7 @@ def new_relation(reader: "Reader", node: pb.RangeVar, kind: str = "table") -> Na
     if node.relpersistence == "t":
         return spell("pg_temp", node.relname), kind
     if node.schemaname:
-        return spell(_own_temporary(node.schemaname), node.relname), kind
+        return spell(own_temporary(node.schemaname), node.relname), kind
     return _placed(reader, node.relname), kind
 
 
@@ -126,12 +127,8 @@ def new_object(reader: "Reader", parts: Sequence[str], kind: str) -> Named:
     """Another schema's object to be made."""
     schema, name = split_name(parts)
     if schema is not None:
-        return spell(_own_temporary(schema), name), kind
+        return spell(own_temporary(schema), name), kind
     return _placed(reader, name), kind
-
-
-def _own_temporary(schema: str) -> str:
-    return "pg_temp" if schema.startswith("pg_temp_") else schema
 
 
 def _placed(reader: "Reader", name: str) -> str:
@@ -144,7 +141,7 @@ def _placed(reader: "Reader", name: str) -> str:
     # The catalog says where new objects go once anything has been looked up in it.
     names.relation(None, name)
     schema = names.catalog.creation_schema
-    return spell(_own_temporary(schema), name) if schema else unresolved(name)
+    return spell(own_temporary(schema), name) if schema else unresolved(name)
 
 
 def objects_of(

@@ -21,6 +21,7 @@ from taskgate.sql.outcome import Outcome, Session, rows_outcome
 from taskgate.sql.scope import Rows, Scope
 from taskgate.sql.script import Script, parse_script
 from taskgate.sql.tags import tag_of
+from taskgate.sql.values import UNKNOWN, Value
 
 if TYPE_CHECKING:
     from taskgate.sql.reader import Reader
@@ -92,12 +93,11 @@ def _create_table_as(reader: "Reader", stmt: pb.CreateTableAsStmt, session: Sess
     outcome = Outcome()
     if which == "execute_stmt":
         outcome = _execute(reader, inner, session)
-        for facts in outcome.beside:
-            for one in facts.outputs or ():
-                for ref in one.sources if one.sources is not None else one.at_least:
-                    reader.findings.compared.setdefault(ref.relation, set()).add(ref.column)
-            if facts.outputs is None or any(o.sources is None for o in facts.outputs):
-                reader.findings.compares_unknown = True
+        # What it shows is stored where no mask reaches it.
+        for one in outcome.outputs or ():
+            reader.findings.compare(Value(one.at_least, unknown=one.sources is None))
+        if outcome.outputs is None:
+            reader.findings.compare(UNKNOWN)
         rows = Rows(())
     else:
         rows = reader.query(stmt.query, None)

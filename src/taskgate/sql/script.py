@@ -46,10 +46,22 @@ _LEAVES = frozenset(
         _TOKEN.C_COMMENT,
     }
 )
+_COMMENTS = frozenset({_TOKEN.SQL_COMMENT, _TOKEN.C_COMMENT})
+_CONSTANTS = frozenset(
+    {
+        _TOKEN.SCONST,
+        _TOKEN.USCONST,
+        _TOKEN.BCONST,
+        _TOKEN.XCONST,
+        _TOKEN.ICONST,
+        _TOKEN.FCONST,
+        _TOKEN.PARAM,
+    }
+)
 _NOT = _TOKEN.NOT
 _SEMICOLON = _TOKEN.ASCII_59
 # Longer statements are told apart by their exact text: reading them once more would be slow.
-_MAX_FINGERPRINTED_CHARS = 64 * KIB
+MAX_FINGERPRINTED_CHARS = 64 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +144,21 @@ def _statement(raw: bytes, found: pg_query_pb2.RawStmt) -> Statement:
     start = found.stmt_location
     end = start + found.stmt_len if found.stmt_len else len(raw)
     text = raw[start:end].decode("utf-8")
-    if len(text) <= _MAX_FINGERPRINTED_CHARS:
+    if len(text) <= MAX_FINGERPRINTED_CHARS:
         mark = fingerprint(text).hex
     else:
         mark = sha256(text.encode("utf-8")).hexdigest()
     return Statement(text, tag_of(found.stmt), found.stmt, mark)
+
+
+def skeleton(text: str) -> str:
+    """The text of a statement with constants, parameters, comments and spacing left out."""
+    raw = text.encode("utf-8")
+    return " ".join(
+        "?" if found.token in _CONSTANTS else raw[found.start : found.end].decode("utf-8")
+        for found in scan(text).tokens
+        if found.token not in _COMMENTS
+    )
 
 
 def _chain_bound(text: str) -> int:

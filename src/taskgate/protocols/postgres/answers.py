@@ -32,7 +32,8 @@ from taskgate.protocols.postgres.pipeline import Expected, Run, Step
 from taskgate.protocols.postgres.requests import Requests
 from taskgate.sql.facts import StatementFacts
 
-_ROWS_OF_ALL_KINDS = tag_set((tags.DATA_ROW, tags.COPY_DATA))
+_ROW_TAGS = (tags.DATA_ROW, tags.COPY_DATA)
+_ROWS_OF_ALL_KINDS = tag_set(_ROW_TAGS)
 # Settings that decide how the gate's reading of SQL and the resource's agree.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 
@@ -103,11 +104,12 @@ class Answers:
             TaskgateError: the stream is lost; the session must end.
         """
         self._now = now
-        self._framer.feed(data)
+        framer = self._framer
+        framer.feed(data)
         while not self._requests.ended:
-            if self._run_of_rows():
+            if (framer.mid_frame or framer.peek() in _ROW_TAGS) and self._run_of_rows():
                 continue
-            frame = self._framer.take()
+            frame = framer.take()
             if frame is None:
                 # What waits for the pipeline to drain may go on, wherever the answer ended.
                 self._requests.pump(now)

@@ -252,6 +252,12 @@ class BackendFramer(_Buffer):
         """Rows (DataRow, CopyData) that began in the last run."""
         self._left: int = 0
 
+    def peek(self) -> int:
+        """The type of the next frame, 0 if not even its first byte has arrived."""
+        if self._pos < len(self._data):
+            return self._data[self._pos]
+        return self._later[0] if self._later else 0
+
     @property
     def mid_frame(self) -> bool:
         """Whether part of a frame was handed out and part is still to come. While it is so,

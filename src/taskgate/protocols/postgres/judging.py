@@ -9,7 +9,6 @@ are no part of it: they are checked at each run.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Generator
-from copy import copy
 from dataclasses import dataclass, field, replace
 
 from taskgate.masking.plan import relation_is_masked
@@ -63,6 +62,23 @@ class Judged:
             and self.decision.policy_version == policy_version
         )
 
+    def for_text(self, text: str) -> "Judged":
+        """The same verdict on a text that reads alike."""
+        return Judged(
+            text,
+            self.script,
+            self.analysis,
+            self.actions,
+            self.decision,
+            self.catalog,
+            self.generation,
+            self.fresh_until,
+            self.tainted,
+            self.session_bound,
+            self.templated,
+            self.plans,
+        )
+
     def same_meaning(self, other: "Judged") -> bool:
         """Whether both name the same things and are judged alike."""
         return (
@@ -105,9 +121,7 @@ class JudgedTexts:
             judged = self._by_template.get(template)
             if judged is not None and judged.current(catalog, policy_version, now):
                 self.hits += 1
-                alike = copy(judged)
-                alike.text = text
-                return alike
+                return judged.for_text(text)
         self.misses += 1
         return None
 
