@@ -28,12 +28,18 @@ def main() -> int:
     def wanted(part: str) -> bool:
         return options.only in (None, part)
 
+    failures: list[measure.Failure] = []
     with everything(scale=1 if options.quick else 10, bulk_rows=bulk_rows) as bench:
         run = report.Run(
-            statements=measure.statements(bench, clients, seconds) if wanted("statements") else (),
-            bulk=measure.bulk(bench) if wanted("bulk") else (),
+            statements=(
+                measure.statements(bench, clients, seconds, failures)
+                if wanted("statements")
+                else ()
+            ),
+            bulk=measure.bulk(bench, failures) if wanted("bulk") else (),
             idle=measure.idle(bench, idle) if wanted("idle") else (),
             server=bench.version(),
+            failures=failures,
             seconds_each=seconds,
             quick=options.quick,
         )
@@ -44,7 +50,9 @@ def main() -> int:
     report.write(run, folder, limits.read_text().strip() if limits.exists() else "")
     for aim in report.aims(run):
         print(f"{'met   ' if aim.met else 'missed'}  {aim.what}: {aim.reached} ({aim.aim})")
-    return 0
+    for failure in failures:
+        print(f"failed  {failure.way}, {failure.what}: {failure.why}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -46,7 +46,18 @@ class Idle:
     kib_each: float
 
 
-def statements(bench: Bench, clients: tuple[int, ...], seconds: int) -> list[Statements]:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that gave no figures. It is reported, never left out."""
+
+    way: str
+    what: str
+    why: str
+
+
+def statements(
+    bench: Bench, clients: tuple[int, ...], seconds: int, failures: list[Failure]
+) -> list[Statements]:
     """Every way at every load; the ways take turns, so that a slow minute hits them all."""
     found = []
     for mode in ("simple", "prepared"):
@@ -54,9 +65,18 @@ def statements(bench: Bench, clients: tuple[int, ...], seconds: int) -> list[Sta
             for way in bench.ways:
                 if mode == "prepared" and not way.prepared:
                     continue
-                found.append(_statements(bench, way, Load(mode, count, seconds)))
-                _say(found[-1])
+                try:
+                    found.append(_statements(bench, way, Load(mode, count, seconds)))
+                    _say(found[-1])
+                except RuntimeError as error:
+                    failures.append(Failure(way.name, f"{mode}, {count} clients", _why(error)))
+                    _say(failures[-1])
     return found
+
+
+def _why(error: Exception) -> str:
+    told = [line for line in str(error).splitlines() if "ERROR" in line or "error" in line]
+    return (told[0] if told else str(error)).strip()[:200]
 
 
 def _statements(bench: Bench, way: Way, load: Load) -> Statements:
@@ -70,7 +90,7 @@ def _statements(bench: Bench, way: Way, load: Load) -> Statements:
     )
 
 
-def bulk(bench: Bench) -> list[Bulk]:
+def bulk(bench: Bench, failures: list[Failure]) -> list[Bulk]:
     """The table `bulk` as rows and as COPY."""
     ways = (bench.way("direct"), bench.way("relay"), bench.way("pgbouncer session"),
             bench.way("gate"), bench.masked, bench.detected)  # fmt: skip
@@ -80,8 +100,12 @@ def bulk(bench: Bench) -> list[Bulk]:
         ("COPY", "COPY public.bulk TO STDOUT"),
     ):
         for way in ways:
-            found.append(_bulk(way, what, sql))
-            _say(found[-1])
+            try:
+                found.append(_bulk(way, what, sql))
+                _say(found[-1])
+            except RuntimeError as error:
+                failures.append(Failure(way.name, what, _why(error)))
+                _say(failures[-1])
     return found
 
 

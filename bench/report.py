@@ -13,7 +13,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from bench.measure import Bulk, Idle, Statements
+from bench.measure import Bulk, Failure, Idle, Statements
 
 _COLOURS = {
     "direct": "#9aa5b5",
@@ -33,6 +33,7 @@ class Run:
     statements: Sequence[Statements]
     bulk: Sequence[Bulk]
     idle: Sequence[Idle]
+    failures: Sequence[Failure]
     server: str
     seconds_each: int
     quick: bool
@@ -118,6 +119,8 @@ def _page(run: Run, limits: str) -> list[str]:
         *(f"| {a.what} | {a.aim} | {a.reached} | {'met' if a.met else '**missed**'} |"
           for a in aims(run)), "",
         *([limits, ""] if limits else []),
+        *(["**Some runs failed and have no figures:**", "",
+           *(f"- {f.way}, {f.what}: {f.why}" for f in run.failures), ""] if run.failures else []),
         "![CPU a statement](cpu.svg)", "",
         "## Statements: `pgbench -S`", "",
         "CPU is what the process in the middle takes for one statement, user and system.", "",

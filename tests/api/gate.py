@@ -217,7 +217,12 @@ async def start_gate(
                 user = User(name, _hash_of(name), frozenset(groups), time.time())
                 await state.store.users.add(user)
     gate = Gate(folder, f"https://localhost:{port}", launch(folder), folder / "state/tls/ca.pem")
-    wait_ready(gate)
+    try:
+        wait_ready(gate)
+    except BaseException:
+        gate.process.kill()
+        gate.process.wait()
+        raise
     return gate
 
 

@@ -120,26 +120,30 @@ def test_a_client_that_leaves_withdraws_it_too(setting: Setting) -> None:
 
 
 def test_two_approvals_are_two_people(setting: Setting) -> None:
-    with setting.connect_as("analyst", "two-keys") as connection:
-        with running(lambda: connection.execute(UPDATE.format(17))) as answer:
-            asked = waiting(setting, "id = 17")
+    with (
+        setting.connect_as("analyst", "two-keys") as connection,
+        running(lambda: connection.execute(UPDATE.format(17))) as answer,
+    ):
+        asked = waiting(setting, "id = 17")
+        decide(setting, "lead", asked["id"], "approve")
+        with pytest.raises(GateFault):
             decide(setting, "lead", asked["id"], "approve")
-            with pytest.raises(GateFault):
-                decide(setting, "lead", asked["id"], "approve")
-            assert not answer.done()
-            decide(setting, "second", asked["id"], "approve")
-            assert answer.result(PATIENCE_S).rowcount == 1
+        assert not answer.done()
+        decide(setting, "second", asked["id"], "approve")
+        assert answer.result(PATIENCE_S).rowcount == 1
 
 
 def test_the_requester_never_approves(setting: Setting) -> None:
-    with setting.connect_as("lead", "two-keys") as connection:
-        with running(lambda: connection.execute(UPDATE.format(18))) as answer:
-            asked = waiting(setting, "id = 18", "second")
-            with pytest.raises(GateFault, match="requested"):
-                decide(setting, "lead", asked["id"], "approve")
-            decide(setting, "second", asked["id"], "deny", reason="enough")
-            with pytest.raises(errors.InsufficientPrivilege):
-                answer.result(PATIENCE_S)
+    with (
+        setting.connect_as("lead", "two-keys") as connection,
+        running(lambda: connection.execute(UPDATE.format(18))) as answer,
+    ):
+        asked = waiting(setting, "id = 18", "second")
+        with pytest.raises(GateFault, match="requested"):
+            decide(setting, "lead", asked["id"], "approve")
+        decide(setting, "second", asked["id"], "deny", reason="enough")
+        with pytest.raises(errors.InsufficientPrivilege):
+            answer.result(PATIENCE_S)
 
 
 def test_a_view_swapped_under_a_hold_is_not_what_was_approved(setting: Setting) -> None:

@@ -27,7 +27,8 @@ def gate(pg18: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     policy = POLICY.replace("127.0.0.1:1\n", f"127.0.0.1:{pg18.port}\n")
     policy = policy.replace("database: shop", "database: postgres")
     policy = policy.replace("username: tg,", "username: tg_scram,")
-    policy = policy.replace("[shop.orders]\nhold", "[shop.orders]\n  - call: [pg_catalog.pg_sleep]\nhold")
+    sleeping = "[shop.orders]\n  - call: [pg_catalog.pg_sleep]\nhold"
+    policy = policy.replace("[shop.orders]\nhold", sleeping)
     running = asyncio.run(start_gate(tmp_path, people=PEOPLE, policy_text=policy))
     yield running
     running.hang_up()

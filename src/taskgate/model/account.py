@@ -9,7 +9,8 @@ from taskgate.model.identity import Identity, IdentityKind
 class User:
     """A local user. `name` is in its normal form (`identity.local.normal_name`).
 
-    `password_hash` is argon2's own encoded string (RFC 9106). Times are seconds since the epoch.
+    `password_hash` is argon2's own encoded string (RFC 9106). `acts_for` is the name of the local
+    user behind an agent, empty for everyone else. Times are seconds since the epoch.
     """
 
     name: str
@@ -18,16 +19,23 @@ class User:
     created_at: float
     disabled: bool = False
     kind: IdentityKind = IdentityKind.HUMAN
+    acts_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One sign-in to the API. Only the hash of its bearer token is kept."""
+    """One sign-in to the API. Only the hash of its bearer token is kept.
+
+    `source` is the address it came from and `application` the door (`api`, `console`); both are
+    kept for the map of use, not with the sign-in.
+    """
 
     token_hash: str = field(repr=False)
     identity: Identity
     created_at: float
     expires_at: float
+    source: str = ""
+    application: str = ""
 
 
 @dataclass(frozen=True, slots=True)

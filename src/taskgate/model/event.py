@@ -29,6 +29,12 @@ class EventKind(StrEnum):
     TOKEN_ISSUED = "token.issued"  # noqa: S105 - an event's name, not a secret
     GRANT_ISSUED = "grant.issued"
     GRANT_REVOKED = "grant.revoked"
+    GRANT_DERIVED = "grant.derived"
+    PERSON_OFFBOARDED = "person.offboarded"
+    PERSON_REINSTATED = "person.reinstated"
+    USE_MAPPED = "use.mapped"
+    HYGIENE_LISTED = "hygiene.listed"
+    DIRECTORY_CHANGED = "directory.changed"
     SESSION_TERMINATED = "session.terminated"
     APPROVAL_VOTED = "approval.voted"
     POLICY_APPLIED = "policy.applied"

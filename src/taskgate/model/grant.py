@@ -6,8 +6,35 @@ from taskgate.model.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
+class Permitted:
+    """One line of a narrowed grant, in the policy's own words: a verb (or a group of verbs) and
+    object patterns."""
+
+    verb: str
+    objects: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.verb}: [{', '.join(self.objects)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One grant above a derived one: whose it is, and the step it was named for."""
+
+    grant: str
+    identity: str
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """Times are seconds since the epoch. `resources` are the names this grant may reach."""
+    """Times are seconds since the epoch. `resources` are the names this grant may reach.
+
+    A derived grant has a `parent`, and `chain` names all above it, nearest first. `narrowings`
+    has a set of lines for each level that named any: an action must be permitted by the task and
+    by every one of them. `uses_left` is how many sessions may still be opened under this grant
+    itself, None for any number; one is taken from every grant of the chain that counts.
+    """
 
     id: str
     identity: Identity
@@ -19,6 +46,10 @@ class Grant:
     revoked_at: float | None = None
     revoked_why: str = ""
     parent: str | None = None
+    step: str = ""
+    narrowings: tuple[tuple[Permitted, ...], ...] = ()
+    uses_left: int | None = None
+    chain: tuple[Link, ...] = ()
 
     def live(self, now: float) -> bool:
         """Whether the grant holds at `now` (hours are the task's, and checked apart)."""

@@ -115,3 +115,46 @@ MAX_POLICY_DEPTH = 12
 # An approved request runs at once, or no more: its session is told within a poll.
 APPROVAL_USE_S = 60.0
 MAX_CACHED_TLS_CONTEXTS = 256
+# Grants derived from grants: levels below the first, and what one level may name.
+MAX_DELEGATION_DEPTH = 16
+MAX_NARROWING_LINES = 200
+MAX_GRANT_USES = 100_000
+MAX_STEP_CHARS = 100
+# Lines of a map of use and of each list of the hygiene report.
+MAX_PLACES = 10_000
+MAX_HYGIENE_LINES = 1_000
+# SCIM: what a provider may keep here, and how it may ask for it (RFC 7644).
+MAX_SCIM_RESOURCES = 100_000
+MAX_SCIM_PAGE = 500
+MAX_SCIM_FILTER_CHARS = 4_000
+MAX_SCIM_FILTER_DEPTH = 20
+MAX_SCIM_OPERATIONS = 1_000
+MAX_SCIM_MEMBERS = 50_000
+MIN_SCIM_TOKEN_CHARS = 32
+# Tokens of identity providers: the compact form, its JSON's depth, a claim kept for the records.
+MAX_JWT_CHARS = 16 * KIB
+MAX_JWT_DEPTH = 8
+MAX_KEPT_CLAIMS = 32
+MAX_CLAIM_CHARS = 256
+MAX_GROUPS_PER_IDENTITY = 1_000
+# What a provider may answer, and how many keys it may show.
+MAX_JWKS_BYTES = 512 * KIB
+MAX_JWKS_KEYS = 1_000
+MAX_PROVIDER_ANSWER_BYTES = 256 * KIB
+# One exchange with a provider, from connecting to the last byte.
+PROVIDER_TIMEOUT_S = 5.0
+# After a failure the provider is not asked again for so long: callers are told at once.
+PROVIDER_RETRY_S = 5.0
+# Keys are fetched anew after this; where that fails, the old ones count for so long.
+PROVIDER_KEYS_TTL_S = 300.0
+PROVIDER_KEYS_STALE_S = 3600.0
+# Fetches because of a key nobody knows: so many at once, then one in so many seconds.
+PROVIDER_KEY_HUNTS = 4
+PROVIDER_KEY_HUNT_S = 30.0
+# Clocks of providers and of the gate may differ by this.
+CLOCK_SKEW_S = 60.0
+# A sign-in that was begun must be finished within this.
+SIGN_IN_FLOW_S = 600.0
+MAX_USED_SIGN_INS = 10_000
+MAX_WORKLOAD_GRANT_S = 3600.0
+MAX_EXCHANGES_PER_SOURCE_PER_MIN = 120

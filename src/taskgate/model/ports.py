@@ -10,9 +10,12 @@ from typing import Protocol
 from taskgate.model.account import Backoff, Login, User
 from taskgate.model.approval import Approval, ApprovalState, StandingApproval, Vote
 from taskgate.model.audit import AuditEntry, AuditQuery
+from taskgate.model.directory import DirectoryGroup, DirectoryUser, Listed
 from taskgate.model.grant import Grant, SessionInfo
+from taskgate.model.leaving import Departure, Ended, Leaver
 from taskgate.model.secret import SealedSecret
 from taskgate.model.token import GrantSelector, PolicyVersion, Revocation, Token
+from taskgate.model.usage import DormantGrant, IdlePerson, NewPlace, Place, UseSelector
 
 
 class UserStore(Protocol):
@@ -87,9 +90,15 @@ class GrantStore(Protocol):
     async def add(self, grant: Grant, token: Token, most: int) -> bool:
         """Keeps a grant with its first token.
 
-        False if the person was cut off since they authenticated, or the parent grant is no
-        longer live. Raises: OverLimit if the person already has `most` live grants.
+        False if the person has left, or was cut off since they authenticated, or the parent
+        grant is no longer live. Raises: OverLimit if the person behind it already has `most` live
+        grants, those of agents that act for them included.
         """
+        ...
+
+    async def use(self, grant: Grant, now: float) -> bool:
+        """Takes one use off the grant and off everything above it that counts uses, all or none;
+        False if one of them has none left. Atomic."""
         ...
 
     async def add_token(self, token: Token, most: int) -> bool:
@@ -156,12 +165,14 @@ class ApprovalStore(Protocol):
         approval_id: str,
         vote: Vote,
         settle: Callable[[Approval], tuple[ApprovalState, StandingApproval | None]],
+        authenticated_at: float | None = None,
     ) -> Approval:
         """Adds a vote and lets `settle` judge the whole, in one transaction.
 
         `settle` gets the approval with the new vote in it. It must be pure, and may raise: then
         nothing is kept. Raises: NotFound; Conflict if it is no longer waiting, `vote.at` is not
-        before its end, its grant is not live, or this person has voted.
+        before its end, its grant is not live, this person has voted, or was cut off since
+        `authenticated_at`.
         """
         ...
 
@@ -276,3 +287,100 @@ class AuditIndex(Protocol):
         ...
 
     async def clear(self) -> None: ...
+
+
+class LeavingStore(Protocol):
+    """People who leave: all that they have ends in one transaction, and stays ended."""
+
+    async def offboard(self, leaver: Leaver, at: float) -> Ended:
+        """Revokes grants (also of agents acting for them, and what was derived), ends sign-ins,
+        disables local users, cancels what they asked, withdraws what they agreed to and nobody
+        has used, and bars them from coming in again until `reinstate`."""
+        ...
+
+    async def reinstate(self, people: Collection[str], only_by: str | None = None) -> bool:
+        """Lifts the bar, and enables the local users it had disabled; False where there was none.
+        With `only_by`, only a bar that they put up."""
+        ...
+
+    async def departures(self, people: Collection[str]) -> tuple[Departure, ...]:
+        """Which of `people` have left."""
+        ...
+
+
+class UsageStore(Protocol):
+    """What sessions and sign-ins say of where access is used."""
+
+    async def places(self, selector: UseSelector, limit: int) -> tuple[Place, ...]:
+        """The most recently used first. An empty selector means everybody."""
+        ...
+
+    async def dormant(self, now: float, idle_s: float, limit: int) -> tuple[DormantGrant, ...]:
+        """Live grants issued, and if at all last used, more than `idle_s` ago."""
+        ...
+
+    async def tasks_used(self) -> Mapping[str, float]:
+        """When each task was last used, by name."""
+        ...
+
+    async def new_places(self, since: float, limit: int) -> tuple[NewPlace, ...]:
+        """Sources first seen at or after `since`, of people who were known from elsewhere."""
+        ...
+
+    async def idle_people(
+        self, before: float, issuers: Collection[str], limit: int
+    ) -> tuple[IdlePerson, ...]:
+        """Local users, and people in the directory (who come in by any of `issuers`), who are
+        active and have not come in since `before`."""
+        ...
+
+
+class DirectoryStore(Protocol):
+    """SCIM users and groups. What takes rights away ends them in the same transaction."""
+
+    async def add_user(self, user: DirectoryUser) -> None:
+        """Raises: Conflict if the user name or the subject is taken; OverLimit."""
+        ...
+
+    async def replace_user(self, user: DirectoryUser) -> None:
+        """Raises: NotFound, Conflict (also where it changed meanwhile)."""
+        ...
+
+    async def remove_user(self, user_id: str) -> bool: ...
+
+    async def user(self, user_id: str) -> DirectoryUser | None: ...
+
+    async def users(self) -> tuple[DirectoryUser, ...]:
+        """In the order they came."""
+        ...
+
+    async def add_group(self, group: DirectoryGroup) -> None:
+        """Raises: Conflict if the name is taken, NotFound for a member that is none; OverLimit."""
+        ...
+
+    async def replace_group(
+        self, group: DirectoryGroup, issuers: Collection[str], why: str
+    ) -> None:
+        """Also cuts off, under each of `issuers`, those who are no longer in it, and everyone if
+        its name has changed. Raises: NotFound, Conflict (also where it changed meanwhile)."""
+        ...
+
+    async def remove_group(
+        self, group_id: str, issuers: Collection[str], at: float, why: str
+    ) -> bool:
+        """Also cuts off its members."""
+        ...
+
+    async def group(self, group_id: str) -> DirectoryGroup | None: ...
+
+    async def groups(self) -> tuple[DirectoryGroup, ...]:
+        """In the order they came."""
+        ...
+
+    async def groups_of(self, user_id: str) -> tuple[DirectoryGroup, ...]:
+        """Those that have the user; without their members."""
+        ...
+
+    async def listed(self, subject: str) -> Listed | None:
+        """Who signs in by this subject."""
+        ...

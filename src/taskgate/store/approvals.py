@@ -17,9 +17,11 @@ from taskgate.model.approval import (
 )
 from taskgate.model.decision import ApprovalDemand
 from taskgate.model.errors import Conflict, NotFound
+from taskgate.store.counters import lock_counter
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode_any, encode, plain
 from taskgate.store.grants import grant_is_live
+from taskgate.store.revoking import was_cut_off
 from taskgate.store.schema import approvals, standing_approvals, votes
 
 _WAITING = approvals.c.state == ApprovalState.WAITING.value
@@ -101,8 +103,14 @@ class SqlApprovals:
         approval_id: str,
         vote: Vote,
         settle: Callable[[Approval], tuple[ApprovalState, StandingApproval | None]],
+        authenticated_at: float | None = None,
     ) -> Approval:
         async with self._database.write() as connection:
+            if authenticated_at is not None:
+                # Who is being cut off, or has left, has no say any more.
+                await lock_counter(connection, "revocations")
+                if await was_cut_off(connection, (vote.subject_key,), authenticated_at):
+                    raise Conflict(f"the sign-in of {vote.subject_key} has ended")
             # Votes on one approval queue up here; each sees all that came before it.
             before = await _get(connection, approval_id, lock=True)
             if before is None:

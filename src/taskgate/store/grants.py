@@ -6,13 +6,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.model.errors import OverLimit
-from taskgate.model.grant import Grant
+from taskgate.model.grant import Grant, Link, Permitted
 from taskgate.model.identity import Identity
 from taskgate.model.token import GrantSelector, Revocation, Token
 from taskgate.store.counters import lock_counter
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode, decode_any, encode, plain
-from taskgate.store.revoking import cut_off, revoke, selected, was_cut_off
+from taskgate.store.revoking import came_in, cut_off, revoke, selected, was_cut_off
 from taskgate.store.schema import counters, grant_people, grants, revocations, tokens
 
 
@@ -33,14 +33,16 @@ class SqlGrants:
                 connection, grant.parent, grant.not_before
             ):
                 return False
+            # Whoever is behind it all: agents by the hundred get no more than one person does.
+            principal = identity.keys[-1]
             held = await connection.scalar(
                 sa.select(sa.func.count())
                 .select_from(grants)
-                .where(*selected(GrantSelector(person=identity.key)), *_live(grant.not_before))
+                .where(*selected(GrantSelector(person=principal)), *_live(grant.not_before))
             )
             if held is not None and held >= most:
                 raise OverLimit(
-                    f"{identity.key} already has {held} live grants, and {most} is the most",
+                    f"{principal} already has {held} live grants, and {most} is the most",
                     hint="end some of them with taskgate revoke, or wait until they expire",
                 )
             await connection.execute(
@@ -56,6 +58,10 @@ class SqlGrants:
                     revoked_why=plain(grant.revoked_why),
                     parent=grant.parent,
                     lapsed=False,
+                    step=plain(grant.step) if grant.parent is not None else None,
+                    narrowings=encode(grant.narrowings) if grant.narrowings else None,
+                    chain=encode(grant.chain) if grant.chain else None,
+                    uses_left=grant.uses_left,
                 )
             )
             await connection.execute(
@@ -63,6 +69,25 @@ class SqlGrants:
                 [{"grant_id": grant.id, "person": key} for key in dict.fromkeys(identity.keys)],
             )
             await _insert_token(connection, token)
+            if grant.parent is None:
+                await came_in(self._database, connection, identity.keys, grant.not_before)
+            return True
+
+    async def use(self, grant: Grant, now: float) -> bool:
+        ids = (grant.id, *(link.grant for link in grant.chain))
+        async with self._database.write() as connection:
+            await lock_counter(connection, "revocations")
+            if not await _is_live(connection, grant.id, now):
+                return False
+            counted = sa.and_(grants.c.id.in_(ids), grants.c.uses_left.is_not(None))
+            spent = await connection.scalar(
+                sa.select(grants.c.id).where(counted, grants.c.uses_left < 1).limit(1)
+            )
+            if spent is not None:
+                return False
+            await connection.execute(
+                sa.update(grants).where(counted).values(uses_left=grants.c.uses_left - 1)
+            )
             return True
 
     async def add_token(self, token: Token, most: int) -> bool:
@@ -203,4 +228,10 @@ def _grant(row: sa.Row[Any]) -> Grant:
         revoked_at=row.revoked_at,
         revoked_why=row.revoked_why,
         parent=row.parent,
+        step=row.step or "",
+        narrowings=decode_any(row.narrowings, tuple[tuple[Permitted, ...], ...])
+        if row.narrowings
+        else (),
+        uses_left=row.uses_left,
+        chain=decode_any(row.chain, tuple[Link, ...]) if row.chain else (),
     )

@@ -1,14 +1,15 @@
 """API sign-ins."""
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.model.account import Login
 from taskgate.model.identity import Identity
 from taskgate.store.counters import lock_counter
 from taskgate.store.database import Database
-from taskgate.store.encoding import decode, encode
-from taskgate.store.revoking import was_cut_off
-from taskgate.store.schema import login_people, logins
+from taskgate.store.encoding import decode, encode, plain
+from taskgate.store.revoking import came_in, was_cut_off
+from taskgate.store.schema import login_people, logins, sign_ins
 
 
 class SqlLogins:
@@ -51,7 +52,30 @@ class SqlLogins:
                     for key in dict.fromkeys(identity.keys)
                 ],
             )
+            await came_in(self._database, connection, identity.keys, login.created_at)
+            await self._note_source(connection, login)
             return True
+
+    async def _note_source(self, connection: AsyncConnection, login: Login) -> None:
+        upsert = self._database.insert(sign_ins).values(
+            identity=encode(login.identity),
+            person=login.identity.key,
+            source=plain(login.source),
+            application=plain(login.application),
+            times=1,
+            first_at=login.created_at,
+            last_at=login.created_at,
+        )
+        await connection.execute(
+            upsert.on_conflict_do_update(
+                index_elements=list(sign_ins.primary_key.columns),
+                set_={
+                    "identity": upsert.excluded.identity,
+                    "times": sign_ins.c.times + 1,
+                    "last_at": upsert.excluded.last_at,
+                },
+            )
+        )
 
     async def get(self, token_hash: str) -> Login | None:
         async with self._database.read() as connection:

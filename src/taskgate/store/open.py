@@ -7,12 +7,15 @@ from taskgate.model.secret import Secret
 from taskgate.store.approvals import SqlApprovals
 from taskgate.store.audit import SqlAuditIndex
 from taskgate.store.database import Database, open_database
+from taskgate.store.directory import SqlDirectory
 from taskgate.store.grants import SqlGrants
+from taskgate.store.leaving import SqlLeaving
 from taskgate.store.logins import SqlLogins
 from taskgate.store.migrate import migrate
 from taskgate.store.policies import SqlPolicies
 from taskgate.store.secrets import SqlSecrets
 from taskgate.store.sessions import SqlSessions
+from taskgate.store.usage import SqlUsage
 from taskgate.store.users import SqlAttempts, SqlUsers
 
 
@@ -30,6 +33,9 @@ class Store:
         self.secrets = SqlSecrets(database)
         self.policies = SqlPolicies(database)
         self.audit = SqlAuditIndex(database)
+        self.leaving = SqlLeaving(database)
+        self.usage = SqlUsage(database)
+        self.directory = SqlDirectory(database)
 
     async def ready(self) -> None:
         """For readiness checks. Raises: StoreUnavailable."""

@@ -9,7 +9,16 @@ from taskgate.model.token import GrantSelector, Revocation
 from taskgate.store.counters import lock_counter, set_counter
 from taskgate.store.database import Database
 from taskgate.store.encoding import plain
-from taskgate.store.schema import cut_offs, grant_people, grants, login_people, logins, revocations
+from taskgate.store.schema import (
+    arrivals,
+    cut_offs,
+    departures,
+    grant_people,
+    grants,
+    login_people,
+    logins,
+    revocations,
+)
 
 # Bound parameters a statement; both databases take more than 30,000.
 _CHUNK = 1_000
@@ -101,7 +110,7 @@ async def cut_off(
 async def was_cut_off(
     connection: AsyncConnection, people: Sequence[str], authenticated_at: float
 ) -> bool:
-    """Whether any of `people` was cut off at or after `authenticated_at`.
+    """Whether any of `people` was cut off at or after `authenticated_at`, or has left for good.
 
     Call it under the lock of the counter `revocations`, which `cut_off` holds to its end.
     """
@@ -110,7 +119,27 @@ async def was_cut_off(
         .where(cut_offs.c.person.in_(people), cut_offs.c.cut_at >= authenticated_at)
         .limit(1)
     )
-    return found is not None
+    if found is not None:
+        return True
+    left = await connection.scalar(
+        sa.select(departures.c.person).where(departures.c.person.in_(people)).limit(1)
+    )
+    return left is not None
+
+
+async def came_in(
+    database: Database, connection: AsyncConnection, people: Sequence[str], at: float
+) -> None:
+    """Notes that these people, or agents of theirs, came in at `at`."""
+    for person in sorted(set(people)):
+        upsert = database.insert(arrivals).values(person=person, last_at=at)
+        await connection.execute(
+            upsert.on_conflict_do_update(
+                index_elements=[arrivals.c.person],
+                set_={"last_at": upsert.excluded.last_at},
+                where=arrivals.c.last_at < upsert.excluded.last_at,
+            )
+        )
 
 
 def _chunks(ids: Sequence[str]) -> list[Sequence[str]]:

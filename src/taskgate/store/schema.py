@@ -24,6 +24,8 @@ users = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
+    # The key of the person an agent acts for.
+    sa.Column("acts_for", sa.Text),
 )
 
 attempts = sa.Table(
@@ -42,6 +44,39 @@ cut_offs = sa.Table(
     metadata,
     sa.Column("person", sa.Text, primary_key=True),
     sa.Column("cut_at", sa.Double, nullable=False),
+)
+
+# People who have left: barred, whatever their provider says, until they are reinstated.
+departures = sa.Table(
+    "departures",
+    metadata,
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    # The local user that leaving disabled, and reinstating enables; empty for none.
+    sa.Column("disabled_user", sa.Text, nullable=False),
+)
+
+# When each person last came in: signed in, or took a task up.
+arrivals = sa.Table(
+    "arrivals",
+    metadata,
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("last_at", sa.Double, nullable=False, index=True),
+)
+
+# Where API sign-ins came from; sessions have their own table.
+sign_ins = sa.Table(
+    "sign_ins",
+    metadata,
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("application", sa.Text, primary_key=True),
+    sa.Column("times", sa.BigInteger, nullable=False),
+    sa.Column("first_at", sa.Double, nullable=False),
+    sa.Column("last_at", sa.Double, nullable=False),
 )
 
 logins = sa.Table(
@@ -75,6 +110,11 @@ grants = sa.Table(
     sa.Column("revoked_why", sa.Text, nullable=False),
     sa.Column("parent", sa.Text, sa.ForeignKey("grants.id"), index=True),
     sa.Column("lapsed", sa.Boolean, nullable=False, index=True),
+    # Of a derived grant; NULL in all others.
+    sa.Column("step", sa.Text),
+    sa.Column("narrowings", sa.Text),
+    sa.Column("chain", sa.Text),
+    sa.Column("uses_left", sa.Integer),
 )
 
 # Everyone a grant belongs to: the caller, and whoever the caller acts for.
@@ -211,6 +251,42 @@ secrets = sa.Table(
     sa.Column("key_id", sa.Text, nullable=False),
     sa.Column("set_at", sa.Double, nullable=False),
     sa.Column("set_by", sa.Text, nullable=False),
+)
+
+directory_users = sa.Table(
+    "directory_users",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    # User names are compared without regard to case (RFC 7643 section 4.1.1).
+    sa.Column("user_name", sa.Text, nullable=False),
+    sa.Column("user_name_key", sa.Text, nullable=False, unique=True),
+    sa.Column("external_id", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False, unique=True),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("attributes", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+    sa.Column("changed_at", sa.Double, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
+directory_groups = sa.Table(
+    "directory_groups",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("display_name", sa.Text, nullable=False, unique=True),
+    sa.Column("external_id", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+    sa.Column("changed_at", sa.Double, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
+directory_members = sa.Table(
+    "directory_members",
+    metadata,
+    sa.Column("group_id", sa.Text, sa.ForeignKey("directory_groups.id"), primary_key=True),
+    sa.Column(
+        "user_id", sa.Text, sa.ForeignKey("directory_users.id"), primary_key=True, index=True
+    ),
 )
 
 # Derived from recordings. The columns are what a search narrows by, in lower case; `entry` is the

@@ -11,7 +11,7 @@ from taskgate.model.identity import IdentityKind
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode_any, encode
 from taskgate.store.revoking import cut_off
-from taskgate.store.schema import attempts, users
+from taskgate.store.schema import attempts, departures, users
 
 _ISSUER = "local"
 
@@ -33,6 +33,7 @@ class SqlUsers:
                         created_at=user.created_at,
                         disabled=user.disabled,
                         kind=user.kind.value,
+                        acts_for=user.acts_for or None,
                     )
                 )
         except Conflict:
@@ -87,8 +88,11 @@ class SqlUsers:
             )
             if changed.rowcount != 1:
                 raise _unknown(name)
+            person = f"{_ISSUER}:{name}"
+            if values.get("disabled") is False:
+                # Whoever is let in again is let in whole.
+                await connection.execute(sa.delete(departures).where(departures.c.person == person))
             if cut_why:
-                person = f"{_ISSUER}:{name}"
                 await cut_off(self._database, connection, person, at, cut_why)
 
 
@@ -153,6 +157,7 @@ def _user(row: sa.Row[Any]) -> User:
         created_at=row.created_at,
         disabled=row.disabled,
         kind=IdentityKind(row.kind),
+        acts_for=row.acts_for or "",
     )
 
 

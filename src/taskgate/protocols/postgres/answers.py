@@ -1,15 +1,14 @@
-"""What the resource answers: matched to what was asked, masked, counted, passed on.
+"""What the resource answers: matched to what was asked, scrubbed, recorded, passed on.
 
-Rows that no plan touches go through as whole runs of frames, unparsed. Whatever is not a known
-reply to the head of the pipeline ends the session: its state is lost.
+Whatever is not a known reply to the head of the pipeline ends the session: its state is lost. The
+rows of results are in `results`.
 
 Source: PostgreSQL documentation, "Message Flow".
 """
 
 from collections.abc import Callable
 
-from taskgate.model.errors import OverLimit, ProtocolViolation, TaskgateError
-from taskgate.model.limits import MAX_MASKED_ROW_BYTES, MAX_RECORDED_ROWS, MAX_ROW_BYTES
+from taskgate.model.errors import ProtocolViolation
 from taskgate.protocols.postgres import messages, tags
 from taskgate.protocols.postgres.conversation import (
     FAILED,
@@ -20,20 +19,11 @@ from taskgate.protocols.postgres.conversation import (
 )
 from taskgate.protocols.postgres.effects import apply_effects
 from taskgate.protocols.postgres.errors import encode_error
-from taskgate.protocols.postgres.frames import COPIED_ROWS, ROWS, BackendFramer, tag_set
-from taskgate.protocols.postgres.masked_output import (
-    REFUSED_ROWS,
-    plan_copy,
-    plan_rows,
-    scrubbed,
-    scrubbed_payload,
-)
+from taskgate.protocols.postgres.masked_output import scrubbed, scrubbed_payload
 from taskgate.protocols.postgres.pipeline import Expected, Run, Step
 from taskgate.protocols.postgres.requests import Requests
-from taskgate.sql.facts import StatementFacts
+from taskgate.protocols.postgres.results import Results
 
-_ROW_TAGS = (tags.DATA_ROW, tags.COPY_DATA)
-_ROWS_OF_ALL_KINDS = tag_set(_ROW_TAGS)
 # Settings that decide how the gate's reading of SQL and the resource's agree.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 
@@ -45,26 +35,22 @@ class Answers:
         self,
         shared: Conversation,
         requests: Requests,
+        results: Results,
         mask_key: bytes,
         tag: Callable[[str], str],
-        *,
-        record_rows: bool,
     ) -> None:
         self._c = shared
         self._requests = requests
+        self._results = results
         self._mask_key = mask_key
         self._tag = tag
-        self._record_rows = record_rows
-        self._framer = BackendFramer()
         self._now = 0.0
         self._rolled_back = False
         self._look_up_error = ""
-        self._copying_out = False
-        self._dropping = False
         self._untagged: str | None = None
         self._handlers: dict[int, Callable[[bytes], None]] = {
-            tags.DATA_ROW: self._row,
-            tags.COPY_DATA: self._row,
+            tags.DATA_ROW: results.single_row,
+            tags.COPY_DATA: results.single_row,
             tags.COMMAND_COMPLETE: self._command_complete,
             tags.EMPTY_QUERY_RESPONSE: self._empty_query,
             tags.PORTAL_SUSPENDED: self._portal_suspended,
@@ -79,15 +65,10 @@ class Answers:
             tags.NOTICE_RESPONSE: self._notice,
             tags.NOTIFICATION_RESPONSE: self._notification,
             tags.PARAMETER_STATUS: self._parameter_status,
-            tags.COPY_IN_RESPONSE: self._copy_in,
-            tags.COPY_OUT_RESPONSE: self._copy_out,
-            tags.COPY_DONE: self._copy_done,
+            tags.COPY_IN_RESPONSE: results.copy_in,
+            tags.COPY_OUT_RESPONSE: results.copy_out,
+            tags.COPY_DONE: results.copy_done,
         }
-
-    @property
-    def mid_frame(self) -> bool:
-        """Whether a long row is partly passed on; nothing else may be said to the client."""
-        return self._framer.mid_frame and not self._dropping
 
     @property
     def running(self) -> Run | None:
@@ -104,10 +85,11 @@ class Answers:
             TaskgateError: the stream is lost; the session must end.
         """
         self._now = now
-        framer = self._framer
+        results = self._results
+        framer = results.framer
         framer.feed(data)
         while not self._requests.ended:
-            if (framer.mid_frame or framer.peek() in _ROW_TAGS) and self._run_of_rows():
+            if results.at_rows and results.pass_on():
                 continue
             frame = framer.take()
             if frame is None:
@@ -121,13 +103,6 @@ class Answers:
                 )
             handler(frame)
 
-    def interrupt(self, run: Run, error: TaskgateError) -> None:
-        """Stops passing on a running request's answer, and the request itself."""
-        if run.over is None:
-            run.over = error
-            self._c.out.commands.append(CancelUpstream())
-            self._c.gate.note("limit.reached", {"request": run.number, "reason": error.message})
-
     def lost(self, why: str) -> None:
         """The connection to the resource is gone: closes the record of all that was running."""
         while self._c.pipeline:
@@ -136,109 +111,7 @@ class Answers:
                 expected.run.sqlstate = expected.run.sqlstate or "08006"
                 self._finish(expected.run, why=why)
 
-    # Rows.
-
-    def _run_of_rows(self) -> bool:
-        """Passes on as many rows as have arrived; whether there were any."""
-        framer = self._framer
-        if framer.mid_frame:
-            piece = framer.take_run(ROWS)
-            if piece and not self._dropping:
-                self._c.out.to_client.append(piece)
-                self._count(self._head_run(), 0, len(piece))
-            return bool(piece)
-        self._dropping = False
-        head = self._c.pipeline.head
-        run = head.run if head is not None else None
-        if run is None:
-            return False
-        if run.over is not None:
-            # Nothing more of this answer is passed on, nor kept.
-            self._dropping = True
-            return bool(framer.take_run(_ROWS_OF_ALL_KINDS))
-        passing = COPIED_ROWS if self._copying_out else ROWS
-        if not run.planned:
-            self._plan_execute(run)
-        most = run.judged.decision.limits.rows
-        left = -1 if most is None else most - run.rows
-        untouched = run.output is None and not self._record_rows
-        framer.max_row_bytes = MAX_ROW_BYTES if untouched else MAX_MASKED_ROW_BYTES
-        piece = framer.take_run(passing, left, untouched)
-        if not piece:
-            return False
-        rows = framer.run_rows
-        if run.output is not None:
-            piece = run.output.rewrite(piece)
-        if self._record_rows and not self._copying_out:
-            self._sample(run, piece)
-        self._c.out.to_client.append(piece)
-        self._count(run, rows, len(piece))
-        return True
-
-    def _count(self, run: Run, rows: int, size: int) -> None:
-        run.rows += rows
-        run.bytes += size
-        most = run.judged.decision.limits.max_bytes
-        if most is not None and run.bytes > most:
-            self.interrupt(
-                run,
-                OverLimit(
-                    f"the answer is larger than this task's limit of {most} bytes",
-                    hint="ask for less, or for a task with a higher limits.bytes",
-                ),
-            )
-
-    def _row(self, frame: bytes) -> None:
-        """A row that did not go through in a run: the gate's own, one too many, or misplaced."""
-        head = self._c.pipeline.head
-        if head is not None and head.internal and head.answer is not None:
-            head.answer(messages.parse_data_row(frame)[0] or b"", "")
-            return
-        run = self._head_run()
-        most = run.judged.decision.limits.rows
-        if run.over is None and most is not None and run.rows >= most:
-            self.interrupt(
-                run,
-                OverLimit(
-                    f"the answer has more rows than this task's limit of {most}",
-                    hint="narrow the query (LIMIT, WHERE), or ask for a task with a higher "
-                    "limits.rows",
-                ),
-            )
-        if run.over is None:
-            raise ProtocolViolation("the resource sent a row where none belongs")
-
-    def _head_run(self) -> Run:
-        head = self._c.pipeline.head
-        if head is None or head.run is None:
-            raise ProtocolViolation("the resource sent data that nothing asked for")
-        return head.run
-
-    def _sample(self, run: Run, frames: bytes) -> None:
-        pos = 0
-        while pos < len(frames) and len(run.sample) < MAX_RECORDED_ROWS:
-            end = pos + 1 + int.from_bytes(frames[pos + 1 : pos + 5], "big")
-            values = messages.parse_data_row(frames[pos:end])
-            run.sample.append([None if v is None else v.decode("utf-8", "replace") for v in values])
-            pos = end
-
-    # What a result looks like.
-
-    def _plan_execute(self, run: Run) -> None:
-        """Settles the masks of a portal's rows, before the first of them."""
-        run.planned = True
-        portal = run.portal
-        if not run.judged.decision.masks:
-            return
-        prepared = portal.prepared if portal is not None else None
-        if portal is None or prepared is None or prepared.fields is None:
-            # A simple query's rows are described first; rows without a description are refused.
-            run.output = REFUSED_ROWS
-            return
-        facts = run.judged.analysis.statements
-        run.output = plan_rows(
-            run.judged, facts[-1], prepared.fields, portal.formats, self._mask_key
-        )
+    # Descriptions.
 
     def _row_description(self, frame: bytes) -> None:
         head = self._c.pipeline.head
@@ -252,22 +125,8 @@ class Answers:
             return
         if head.step is not Step.QUERY:
             raise ProtocolViolation("the resource described rows where it should not")
-        run = head.run
-        if run is None:
-            return
-        run.planned = True
-        if run.judged.decision.masks:
-            fields = messages.parse_row_description(frame)
-            run.output = plan_rows(
-                run.judged, self._facts(run), fields, _formats(fields), self._mask_key
-            )
-        self._tell(run, frame)
-
-    def _facts(self, run: Run) -> StatementFacts:
-        statements = run.judged.analysis.statements
-        if run.statement >= len(statements):
-            raise ProtocolViolation("the resource answered more statements than were sent")
-        return statements[run.statement]
+        if head.run is not None:
+            self._results.describe(head.run, frame)
 
     def _no_data(self, frame: bytes) -> None:
         head = self._take(Step.DESCRIBE_STATEMENT, Step.DESCRIBE_PORTAL)
@@ -281,33 +140,6 @@ class Answers:
             raise ProtocolViolation("the resource described parameters that nothing asked for")
         self._pass(head, frame)
 
-    # COPY.
-
-    def _copy_in(self, frame: bytes) -> None:
-        run = self._head_run()
-        if self._c.pipeline.head is not None and self._c.pipeline.head.step is Step.EXECUTE:
-            self._c.pipeline.drop_syncs()
-        self._c.out.to_client.append(frame)
-        run.planned = True
-
-    def _copy_out(self, frame: bytes) -> None:
-        run = self._head_run()
-        response = messages.parse_copy_response(frame)
-        facts = self._facts(run)
-        run.planned = True
-        run.output = plan_copy(run.judged, facts, response, self._mask_key)
-        self._copying_out = True
-        self._tell(run, frame)
-
-    def _copy_done(self, frame: bytes) -> None:
-        run = self._head_run()
-        self._copying_out = False
-        if run.output is not None and run.over is None:
-            rest = run.output.finish()
-            if rest:
-                self._c.out.to_client.append(rest)
-        self._tell(run, frame)
-
     # Ends of steps.
 
     def _take(self, *steps: Step) -> Expected:
@@ -318,10 +150,6 @@ class Answers:
 
     def _pass(self, expected: Expected, frame: bytes) -> None:
         if not expected.internal:
-            self._c.out.to_client.append(frame)
-
-    def _tell(self, run: Run, frame: bytes) -> None:
-        if run.over is None:
             self._c.out.to_client.append(frame)
 
     def _parse_complete(self, frame: bytes) -> None:
@@ -337,7 +165,7 @@ class Answers:
         head = self._c.pipeline.head
         if head is None or head.step not in (Step.QUERY, Step.EXECUTE):
             raise ProtocolViolation("the resource completed a command that nothing asked for")
-        self._copying_out = False
+        self._results.copying_out = False
         run = head.run
         if run is None:
             if head.step is Step.EXECUTE:
@@ -349,7 +177,7 @@ class Answers:
         run.tags.append(done.tag)
         run.total_rows += run.rows if run.rows else (done.rows or 0)
         self._rolled_back = done.tag == "ROLLBACK"
-        apply_effects(self._c, self._facts(run), run)
+        apply_effects(self._c, self._results.facts(run), run)
         _settle_masks(run)
         run.statement += 1
         run.rows = 0
@@ -385,7 +213,7 @@ class Answers:
 
     def _empty_query(self, frame: bytes) -> None:
         head = self._c.pipeline.head
-        run = self._head_run()
+        run = self._results.head_run()
         self._c.out.to_client.append(frame)
         if head is not None and head.step is Step.EXECUTE:
             self._c.pipeline.done()
@@ -449,7 +277,7 @@ class Answers:
 
     def _error(self, frame: bytes) -> None:
         c = self._c
-        self._copying_out = False
+        self._results.copying_out = False
         head = c.pipeline.head
         report = messages.parse_report(frame)
         if head is None:
@@ -574,7 +402,3 @@ def _settle_masks(run: Run) -> None:
         run.masked.update(run.output.counts.rules)
         run.kinds.update(run.output.counts.kinds)
         run.output = None
-
-
-def _formats(fields: tuple[messages.Field, ...]) -> tuple[int, ...]:
-    return tuple(field.format for field in fields)

@@ -15,6 +15,7 @@ from taskgate.protocols.postgres.frames import FrontendFramer
 from taskgate.protocols.postgres.judging import JudgedTexts
 from taskgate.protocols.postgres.requests import Requests
 from taskgate.protocols.postgres.resolution import Catalogs, Resolution
+from taskgate.protocols.postgres.results import Results
 from taskgate.sql.catalog import Catalog
 
 
@@ -40,7 +41,8 @@ class Exchange:
             gate, texts, Resolution(catalogs, Catalog(schemas=(), user="")), where.encode()
         )
         self._requests = Requests(self._c)
-        self._answers = Answers(self._c, self._requests, mask_key, tag, record_rows=record_rows)
+        self._results = Results(self._c, mask_key, record_rows=record_rows)
+        self._answers = Answers(self._c, self._requests, self._results, mask_key, tag)
         self._framer = FrontendFramer()
 
     def client_data(self, data: bytes, now: float) -> None:
@@ -74,7 +76,7 @@ class Exchange:
 
     def notice(self, message: str, hint: str = "") -> bool:
         """Tells the client something between messages; False if it cannot be told just now."""
-        if self._answers.mid_frame:
+        if self._results.mid_frame:
             return False
         self._c.out.to_client.append(encode_notice(message, hint=hint))
         return True
@@ -86,7 +88,7 @@ class Exchange:
             return
         most = run.judged.decision.limits.statement_s
         if most is not None and now - run.started_at > most:
-            self._answers.interrupt(
+            self._results.interrupt(
                 run,
                 Sqlstate(
                     "57014",
@@ -123,4 +125,4 @@ class Exchange:
 
     @property
     def mid_frame(self) -> bool:
-        return self._answers.mid_frame
+        return self._results.mid_frame

@@ -19,9 +19,7 @@ STRING_MARK: Final = "\x01"
 _STRING: Final = re.compile(r"(?<![\w&$\x80-\U0010ffff])'[^']*(?:''[^']*)*'")
 # Of nine digits at most, because wider ones are another kind of token; none that touches a letter,
 # a dot, a dollar sign or a string.
-_WHOLE: Final = re.compile(
-    r"(?<![\w$.\x01\x80-\U0010ffff])[0-9]{1,9}(?![\w$.\x01\x80-\U0010ffff])"
-)
+_WHOLE: Final = re.compile(r"(?<![\w$.\x01\x80-\U0010ffff])[0-9]{1,9}(?![\w$.\x01\x80-\U0010ffff])")
 # What may hide the end of a token. Whatever starts first of these is outside every string, and no
 # string that was taken out begins before it: it is still there to be seen.
 _OTHER: Final = re.compile(r"""['"]|--|/\*|\$(?![0-9])|\$[0-9]+[\w$\x80-\U0010ffff]""")

@@ -1,0 +1,1 @@
+"""Identity providers that speak OpenID Connect, and tokens that they or CI systems sign."""

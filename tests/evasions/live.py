@@ -1,0 +1,263 @@
+"""A whole gateway before a real server, for those who try to get round it.
+
+Whatever must not arrive has `zz-secret` in it; whatever must not happen changes a row. A case looks
+at every byte the client was sent, and behind the gate at what the server holds.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from taskgate.demo.gate import Person
+from taskgate.protocols.postgres import messages
+from tests.end_to_end.conftest import Setting
+from tests.end_to_end.wire import Wire, message
+
+LEAD = Person("lead", "approves", ("leads",))
+SECRET = b"zz-secret"
+
+WORLD = """
+CREATE SCHEMA app;
+CREATE SCHEMA hidden;
+CREATE SCHEMA lab;
+CREATE TABLE app.regions (name text PRIMARY KEY);
+INSERT INTO app.regions VALUES ('north'), ('south');
+CREATE TABLE app.people (
+  id integer PRIMARY KEY, email text NOT NULL, region text NOT NULL, notes text NOT NULL,
+  born date NOT NULL, plan text NOT NULL DEFAULT 'basic');
+INSERT INTO app.people
+SELECT i, 'zz-secret-' || i || '@vault.example', CASE WHEN i % 2 = 0 THEN 'north' ELSE 'south' END,
+  'card 4111111111111111 on file', date '1980-01-01' + i FROM generate_series(1, 6) AS i;
+CREATE TABLE app.orders (id integer PRIMARY KEY, status text NOT NULL, note text NOT NULL);
+INSERT INTO app.orders SELECT i, 'new', 'open-' || i FROM generate_series(1, 6) AS i;
+CREATE TABLE hidden.orders (id integer PRIMARY KEY, status text NOT NULL, note text NOT NULL);
+INSERT INTO hidden.orders SELECT i, 'new', 'zz-secret-' || i FROM generate_series(1, 6) AS i;
+CREATE TABLE app.payroll (id integer PRIMARY KEY, pay text NOT NULL);
+INSERT INTO app.payroll VALUES (1, 'zz-secret-pay');
+CREATE TABLE app.visits (
+  id integer PRIMARY KEY, region text NOT NULL REFERENCES app.regions ON DELETE SET NULL
+    ON UPDATE CASCADE, visitor text NOT NULL, CHECK (region <> 'closed'));
+INSERT INTO app.visits VALUES (1, 'north', 'zz-secret-visitor');
+CREATE VIEW app.contacts AS SELECT id, email AS address, region FROM app.people;
+CREATE TABLE lab.notes (id integer, body text);
+"""
+
+TASKS = """
+kind: Task
+name: masked
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [app.people, app.orders, app.contacts, "@catalog"]
+mask:
+  - {columns: [app.people.email], as: redact}
+  - {kinds: [credit_card], as: redact}
+---
+kind: Task
+name: narrow
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [app.orders]
+---
+kind: Task
+name: keeper
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [app.orders, app.people, "lab.*"]
+hold:
+  - update: [app.orders]
+    for: {groups: [leads], people: 1, within: 30s}
+  - select: [app.payroll]
+    for: {groups: [leads], people: 1, within: 30s}
+---
+kind: Task
+name: maker
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [app.people, app.orders, "lab.*", "pg_temp.*"]
+  - create: ["lab.*", "pg_temp.*"]
+  - insert: ["lab.*", "pg_temp.*"]
+  - drop: ["lab.*", "pg_temp.*"]
+hold:
+  - select: [app.payroll]
+    for: {groups: [leads], people: 1, within: 30s}
+mask:
+  - {columns: [app.people.email], as: redact}
+  - {kinds: [credit_card], as: redact}
+---
+kind: Task
+name: clerk
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [app.regions, "app.visits(id, region)"]
+  - write: [app.regions]
+  - update: ["app.visits(region)"]
+mask:
+  - {columns: [app.visits.visitor], as: redact}
+---
+kind: Task
+name: everything
+resource: target
+for: {groups: [testers]}
+permit:
+  - any: ["*"]
+---
+kind: Task
+name: everything-masked
+resource: target
+for: {groups: [testers]}
+permit:
+  - any: ["*"]
+mask:
+  - {columns: [app.people.email], as: redact}
+  - {kinds: [credit_card], as: redact}
+"""
+
+
+class Session(Wire):
+    """A signed-in client that keeps every byte it is sent."""
+
+    def __init__(self, live: "Live", task: str) -> None:
+        self.bodies: list[tuple[str, bytes]] = []
+        super().__init__(live.setting, task)
+        self.socket.settimeout(15)
+
+    def next(self) -> tuple[str, bytes]:
+        kind, body = super().next()
+        self.bodies.append((kind, body))
+        return kind, body
+
+    def until_ready(self) -> list[str]:
+        """As in Wire, but "held" ends it too: the gate's word that somebody has to approve."""
+        kinds: list[str] = []
+        while not kinds or kinds[-1] not in ("Z", "eof", "held"):
+            kind, body = self.next()
+            kinds.append("held" if kind == "N" and b"held for approval" in body else kind)
+        return kinds
+
+    def cycles(self, number: int, *pieces: bytes) -> str:
+        """Sends all pieces in one write; the types of what answers, up to that many ready, the end
+        of the connection or a hold."""
+        self.send(b"".join(pieces))
+        kinds: list[str] = []
+        for _ in range(number):
+            kinds += self.until_ready()
+            if kinds[-1] != "Z":
+                break
+        return "".join(kinds)
+
+    def ask(self, text: str) -> str:
+        """A simple query; the types of the messages that answer it."""
+        return self.cycles(1, query(text))
+
+    def run(self, text: str, **named: str) -> str:
+        """The same by the extended protocol."""
+        return self.cycles(1, *extended(text, **named), SYNC)
+
+    @property
+    def seen(self) -> bytes:
+        """Everything that came."""
+        return b"\n".join(body for _, body in self.bodies)
+
+    @property
+    def states(self) -> list[str]:
+        """The SQLSTATEs of all errors so far."""
+        return [error["C"] for error in self.errors]
+
+    def rows(self) -> list[list[bytes | None]]:
+        """The rows of all answers so far."""
+        frames = (message(k, body) for k, body in self.bodies if k == "D")
+        return [list(messages.parse_data_row(frame)) for frame in frames]
+
+
+def query(text: str) -> bytes:
+    return messages.encode_query(text)
+
+
+def parse(name: str, text: str, *types: int) -> bytes:
+    return messages.encode_parse(messages.Parse(name, text, types))
+
+
+def bind(portal: str, statement: str, *values: bytes | None, formats: tuple[int, ...] = ()) -> bytes:
+    return messages.encode_bind(
+        messages.Bind(portal, statement, (), values, formats)
+    )
+
+
+def execute(portal: str = "", most: int = 0) -> bytes:
+    return messages.encode_execute(portal, most)
+
+
+def close(kind: str, name: str) -> bytes:
+    return messages.encode_close(
+        messages.STATEMENT if kind == "S" else messages.PORTAL, name
+    )
+
+
+def extended(text: str, statement: str = "", portal: str = "") -> tuple[bytes, ...]:
+    return parse(statement, text), bind(portal, statement), execute(portal)
+
+
+SYNC = message("S")
+FLUSH = message("H")
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The gateway, and what is behind it."""
+
+    setting: Setting
+
+    def session(self, task: str) -> Session:
+        return Session(self, task)
+
+    def connect(self, task: str) -> "psycopg.Connection[tuple[object, ...]]":
+        return self.setting.connect(task)
+
+    def behind(self, sql: str) -> str:
+        return self.setting.behind(sql)
+
+    @property
+    def major(self) -> int:
+        return self.setting.server.major
+
+    def waiting(self, seconds: float = 5.0) -> str:
+        """The one approval that is waited for, as soon as there is one; empty if none comes."""
+        own = self.setting.gate.own
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            asked = own.ask("lead", "GET", "/v1/approvals")
+            found = [one["id"] for one in asked if one["state"] == "waiting"]
+            if found:
+                return str(found[0])
+            time.sleep(0.05)
+        return ""
+
+    def approve(self, approval: str) -> None:
+        self.setting.gate.own.ask("lead", "POST", f"/v1/approvals/{approval}/approve", {})
+
+    @contextmanager
+    def approving(self, meanwhile: str = "") -> Iterator[None]:
+        """The lead approves whatever is asked first, after `meanwhile` was run behind the gate."""
+
+        def work() -> None:
+            asked = self.waiting()
+            if asked:
+                if meanwhile:
+                    self.behind(meanwhile)
+                self.approve(asked)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()

@@ -1,0 +1,1 @@
+"""Bad input and faults, each against a real gateway process and a real server."""

@@ -1,0 +1,1 @@
+"""The promises of the design, each by a test of its name."""
