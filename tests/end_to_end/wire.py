@@ -80,6 +80,8 @@ class Wire:
         body += b"\0".join(part.encode() for part in named) + b"\0\0"
         self.send(struct.pack("!i", len(body) + 4) + body)
         kind, _ = self.next()
+        while kind == "v":
+            kind, _ = self.next()
         assert kind == "R"
         self.send(message("p", token.encode() + b"\0"))
         kinds = self.until_ready()

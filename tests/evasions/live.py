@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -127,7 +127,7 @@ class Session(Wire):
 
     def __init__(self, live: "Live", task: str) -> None:
         self.bodies: list[tuple[str, bytes]] = []
-        super().__init__(live.setting, task)
+        super().__init__(live.setting, task, live.token(task))
         self.socket.settimeout(15)
 
     def next(self) -> tuple[str, bytes]:
@@ -215,12 +215,19 @@ class Live:
     """The gateway, and what is behind it."""
 
     setting: Setting
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def token(self, task: str) -> str:
+        """One grant serves all cases: a person has only so many."""
+        if task not in self._tokens:
+            self._tokens[task] = self.setting.gate.grant(task)
+        return self._tokens[task]
 
     def session(self, task: str) -> Session:
         return Session(self, task)
 
     def connect(self, task: str) -> "psycopg.Connection[tuple[object, ...]]":
-        return self.setting.connect(task)
+        return self.setting.connect(task, self.token(task))
 
     def behind(self, sql: str) -> str:
         return self.setting.behind(sql)

@@ -59,12 +59,10 @@ def ended(connection: Connection) -> tuple[str, float]:
     while time.monotonic() - began < 10:
         try:
             connection.execute("SELECT 1")
-        except psycopg.OperationalError as error:
-            return str(error.sqlstate), time.monotonic() - began
         except psycopg.Error as error:
+            # A statement may be refused just before the session is cut.
             if connection.closed:
                 return str(error.sqlstate), time.monotonic() - began
-            raise
         time.sleep(0.02)
     raise AssertionError("the session goes on")
 
@@ -119,7 +117,12 @@ def test_a_live_session_ends_within_a_second(gate: Gate, end: Ending) -> None:
         assert getattr(answer, "status_code", 0) == 204
         _, took_s = ended(connection)
         assert took_s < SOON_S
-    assert gate.call("adm", "GET", "/v1/sessions?all=true&live=true").json() == []
+    for _ in range(40):
+        live = gate.call("adm", "GET", "/v1/sessions?all=true&live=true").json()
+        if not live:
+            break
+        time.sleep(0.05)
+    assert live == []
 
 
 def test_a_policy_without_the_task_ends_its_sessions(gate: Gate) -> None:

@@ -174,10 +174,13 @@ def test_without_a_folder_the_stores_policy_counts_on_every_node(tmp_path: Path)
 def test_it_is_not_ready_where_it_cannot_record(gate: Gate) -> None:
     recordings = gate.folder / "state" / "recordings"
     recordings.rename(gate.folder / "away")
+    # It looks once a second at most.
+    time.sleep(1.1)
     ready = gate.call(None, "GET", "/readyz")
     assert (ready.status_code, ready.text) == (503, "not ready: recording\n")
     assert gate.call(None, "GET", "/healthz").status_code == 200
     (gate.folder / "away").rename(recordings)
+    time.sleep(1.1)
     assert gate.call(None, "GET", "/readyz").status_code == 200
 
 

@@ -10,6 +10,7 @@ from taskgate.policy.models import RoleModel, TaskBase
 from taskgate.policy.reference import examples, reference
 from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.schema import schema
+from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.vocabulary import POSTGRES
 
 DOCS = Path(__file__).parents[2] / "docs" / "policy.md"
@@ -23,7 +24,7 @@ def test_the_committed_reference_is_current() -> None:
 
 def test_every_key_and_verb_stands_in_the_reference() -> None:
     text = reference()
-    for model in (ResourceModel, RoleModel, TaskBase):
+    for model in (ResourceModel, RoleModel, TaskBase, TrustModel):
         for name, field in model.model_fields.items():
             assert f"| `{field.alias or name}` |" in text
             assert field.description, f"{model.__name__}.{name} says nothing of itself"
@@ -35,7 +36,7 @@ def test_every_key_and_verb_stands_in_the_reference() -> None:
 
 def test_the_schema_is_json_and_strict() -> None:
     made = json.loads(json.dumps(schema()))
-    assert len(made["oneOf"]) == 3
+    assert len(made["oneOf"]) == 4
     definitions = made["$defs"]
     assert set(definitions["PermitRule"]["properties"]) == {"reason", "trusted", *POSTGRES.words()}
     assert set(definitions["HoldRule"]["properties"]) == {"reason", "for", *POSTGRES.words()}
@@ -49,5 +50,6 @@ def test_the_schema_is_json_and_strict() -> None:
 def test_the_schema_knows_every_key_of_the_examples(name: str) -> None:
     definitions = schema()["$defs"]
     for document in yaml.safe_load_all(examples()[name]):
-        model = {"Task": "Task", "Role": "RoleModel", "Resource": "ResourceModel"}[document["kind"]]
+        kind = document["kind"]
+        model = kind if kind == "Task" else f"{kind}Model"
         assert set(document) <= set(definitions[model]["properties"])

@@ -91,6 +91,15 @@ CASES: list[tuple[str, list[str] | None]] = [
         " select a from r",
         [f"a <- {C}.email"],
     ),
+    # A subquery that is not LATERAL does not see its neighbours, but what is further out.
+    (
+        f"select (select s.e from (select 'x' as email) q, (select email as e) s) from {C}",
+        [f"e <- {C}.email"],
+    ),
+    (
+        f"select (select s.e from (select 'x' as email) q, lateral (select email as e) s) from {C}",
+        ["e <-"],
+    ),
     ("values (1, 'x'), (2, 'y')", ["column1 <-", "column2 <-"]),
     (f"values ((select max(email) from {C}))", [f"column1 <- {C}.email"]),
     ("select * from (values (1, 'x')) v(n, s)", ["n <-", "s <-"]),

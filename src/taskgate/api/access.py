@@ -24,8 +24,9 @@ from taskgate.api.shapes import (
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.signals import Signals
 from taskgate.identity.grants import Issued
+from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model import limits
-from taskgate.model.errors import BadConfig, NotAuthenticated, NotFound, NotRecorded
+from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, NotFound, NotRecorded
 from taskgate.model.event import EventKind
 from taskgate.model.grant import Grant
 from taskgate.model.identity import Identity
@@ -96,6 +97,11 @@ async def login(
 @router.post("/logout", status_code=204)
 async def logout(caller: CallerHere, parts: PartsHere) -> Response:
     """Ends the token that the request came with."""
+    if looks_like_jwt(caller.token):
+        raise Conflict(
+            "this is a token of the identity provider's own, and ends with it",
+            hint="sign out there; taskgate login gives a sign-in that ends here",
+        )
     await parts.people.logins.end(caller.token)
     await parts.records.log(EventKind.LOGOUT, caller.identity, {})
     return Response(status_code=204)
@@ -142,7 +148,7 @@ async def request_grant(asked: GrantAsked, caller: CallerHere, parts: PartsHere)
         # Nobody has its token yet, and nobody shall.
         await parts.people.grants.revoke(GrantSelector(grant_id=grant.id), "it was not recorded")
         raise
-    connections, ca_pem = _ways(parts, issued)
+    connections, ca_pem = ways_of(parts, issued)
     return GrantIssued(
         grant=grant_shown(grant, parts.clock.now()),
         token=issued.token,
@@ -157,7 +163,7 @@ async def issue_token(grant_id: str, caller: CallerHere, parts: PartsHere) -> To
     facts = {"grant": grant_id}
     await parts.records.log(EventKind.TOKEN_ISSUED, caller.identity, facts)
     issued = await parts.people.grants.issue_token(caller.identity, grant_id)
-    connections, ca_pem = _ways(parts, issued)
+    connections, ca_pem = ways_of(parts, issued)
     return TokenIssued(token=issued.token, connections=connections, ca_pem=ca_pem)
 
 
@@ -266,7 +272,7 @@ def _task_shown(task: Task, now: float) -> TaskShown:
     )
 
 
-def _ways(parts: Parts, issued: Issued) -> tuple[list[Connection], str]:
+def ways_of(parts: Parts, issued: Issued) -> tuple[list[Connection], str]:
     """How to reach the grant's resources, and what to trust there."""
     policy = parts.policies.current
     task = policy.tasks.get(issued.grant.task)

@@ -8,13 +8,24 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from taskgate import __version__
-from taskgate.api import access, administration, approvals, policy, records, standing
+from taskgate.api import (
+    access,
+    administration,
+    approvals,
+    oidc,
+    policy,
+    records,
+    standing,
+    token_exchange,
+)
 from taskgate.api.access import Doors
 from taskgate.api.caller import caller_of, client_address, need
 from taskgate.api.guard import Guard
+from taskgate.api.oidc import OidcDoor
 from taskgate.api.problems import add_problem_handlers
 from taskgate.api.shapes import Authority
 from taskgate.api.streams import Streams
+from taskgate.api.token_exchange import ExchangeDoor
 from taskgate.gateway.certificates import fingerprint
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.service import Wiring
@@ -41,11 +52,22 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     )
     app.state.parts = parts
     app.state.doors = Doors(parts, signals)
+    app.state.oidc_door = OidcDoor(parts, signals)
+    app.state.exchange_door = ExchangeDoor(parts, signals)
     app.state.streams = Streams(parts.holds, wiring.closing)
     app.state.explaining = wiring.explaining
     add_problem_handlers(app, signals)
     v1 = APIRouter(prefix="/v1")
-    for module in (access, approvals, standing, records, policy, administration):
+    for module in (
+        access,
+        oidc,
+        token_exchange,
+        approvals,
+        standing,
+        records,
+        policy,
+        administration,
+    ):
         v1.include_router(module.router)
     app.include_router(v1)
     _add_public(app, parts)

@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from taskgate.gateway.parts import Parts
+from taskgate.identity.oidc.compact import looks_like_jwt
+from taskgate.model import limits
 from taskgate.model.errors import Denied, NotAuthenticated
 from taskgate.model.identity import Identity
 from taskgate.policy.roles import holds
@@ -15,7 +17,7 @@ from taskgate.policy.rules import Policy, Right
 
 _REFUSED = "not signed in, or the sign-in has ended"
 _HINT = "sign in with taskgate login, and send its token as Authorization: Bearer ..."
-MAX_TOKEN_CHARS = 200
+MAX_TOKEN_CHARS = limits.MAX_JWT_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,18 @@ PartsHere = Annotated[Parts, Depends(parts_of)]
 
 
 async def caller_of(request: Request, parts: PartsHere) -> Caller:
-    """Raises: NotAuthenticated, the same whatever was wrong; StoreUnavailable."""
+    """A sign-in of the gateway's own, or a token straight from an identity provider.
+
+    Raises: NotAuthenticated, the same whatever was wrong; StoreUnavailable;
+    ProviderUnavailable.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_CHARS:
         raise NotAuthenticated(_REFUSED, hint=_HINT)
+    if looks_like_jwt(token):
+        identity = await parts.outside.direct.identify(token, client_address(request))
+        return Caller(identity, token)
     return Caller(await parts.people.logins.check(token), token)
 
 

@@ -55,11 +55,68 @@ class Me(_Shown):
 
 
 class LoggedIn(_Shown):
-    """`token` is shown this once; the gateway keeps only its hash."""
+    """`token` is shown this once; the gateway keeps only its hash. `refresh` (after a sign-in by
+    a provider that gives one) renews the sign-in; it is sealed, and only the gateway reads it."""
 
     token: str
     expires_at: float
     me: Me
+    refresh: str = ""
+
+
+Sealed = Annotated[str, Field(min_length=1, max_length=32 * limits.KIB)]
+
+
+class OidcAsked(_Asked):
+    """`redirect` is the caller's own `http://127.0.0.1:PORT/callback`."""
+
+    provider: Name
+    redirect: Name
+    fresh: bool = False
+
+
+class OidcBegun(_Shown):
+    """`state` comes back with the code; `flow` is sealed, and to be sent with both."""
+
+    url: str
+    state: str
+    flow: str
+
+
+class OidcFound(_Asked):
+    """What the browser came back with; `iss` where it named one (RFC 9207)."""
+
+    flow: Sealed
+    code: Annotated[str, Field(min_length=1, max_length=4096)]
+    state: Name
+    iss: Annotated[str, Field(max_length=2000)] | None = None
+
+
+class OidcDeviceAsked(_Asked):
+    provider: Name
+
+
+class OidcDeviceBegun(_Shown):
+    """`user_code` is typed at `url`; `complete_url`, where there is one, has it filled in."""
+
+    url: str
+    complete_url: str
+    user_code: str
+    interval_s: float
+    lasts_s: float
+    flow: str
+
+
+class OidcFlow(_Asked):
+    flow: Sealed
+
+
+class OidcPending(_Shown):
+    interval_s: float
+
+
+class OidcRefresh(_Asked):
+    refresh: Sealed
 
 
 class TaskShown(_Shown):

@@ -20,17 +20,17 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from taskgate.gateway.config_parts import ConfigPath, Reference
+from taskgate.gateway.config_parts import Section as _Section
 from taskgate.gateway.config_source import Source, parse_yaml, problems_of
+from taskgate.gateway.oidc_config import OidcProvider, ensure_apart
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig
 from taskgate.model.resource import SecretRef
@@ -50,37 +50,7 @@ class ConfigErrors(BadConfig):
         self.errors = errors
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _beside(path: Path, info: ValidationInfo) -> Path:
-    base: Path = (info.context or {}).get("base", Path.cwd())
-    return (base / path.expanduser()).absolute()
-
-
-# Strict mode takes no str for a Path; YAML has nothing else to offer.
-ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_beside)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class Reference(_Section):
-    """Where a secret is found; never the secret itself. Exactly one of the two is given."""
-
-    env: str | None = None
-    file: ConfigPath | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Reference:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("say either env: NAME or file: PATH")
-        return self
-
-    def ref(self) -> SecretRef:
-        """The same in the model's own form."""
-        if self.env is not None:
-            return SecretRef("env", self.env)
-        return SecretRef("file", str(self.file))
 
 
 class TlsFiles(_Section):
@@ -130,7 +100,7 @@ class ApiListener(_Section):
     port: Port = 8443
     tls: Tls = "auto"
     plaintext: bool = False
-    trusted_proxies: list[str] = []
+    trusted_proxies: list[str] = Field(default_factory=list)
     console: bool = True
 
     @model_validator(mode="after")
@@ -170,6 +140,16 @@ class Audit(_Section):
     packed: bool = False
 
 
+class ScimProvider(_Section):
+    """Provisioning by SCIM. `token` is the bearer secret that the provider sends. `issuer` is that
+    of the people it keeps (`local`, or an OpenID provider's), and `subject` the SCIM attribute
+    that is their subject there."""
+
+    token: Reference
+    issuer: Annotated[str, Field(min_length=1, max_length=500)] = "local"
+    subject: Literal["userName", "externalId"] = "userName"
+
+
 class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -190,6 +170,8 @@ class Config(_Section):
     audit: Audit = Audit()
     master_key: Reference | None = None
     log: Log = Log()
+    oidc: Annotated[list[OidcProvider], AfterValidator(ensure_apart)] = Field(default_factory=list)
+    scim: ScimProvider | None = None
     drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
     node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
     public_url: str = ""

@@ -14,14 +14,14 @@ import msgspec
 from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock, Deadline
 from taskgate.model.decision import Decision, Outcome
-from taskgate.model.errors import Denied, TaskgateError
+from taskgate.model.errors import BadConfig, Denied, TaskgateError
 from taskgate.model.event import Event, EventKind
 from taskgate.model.grant import Grant, SessionInfo
 from taskgate.model.limits import MAX_CACHED_DECISIONS
 from taskgate.model.masks import MaskSet
+from taskgate.policy.bounds import Bounds, bounds_of, is_agent, judge_within
 from taskgate.policy.hours import open_at
-from taskgate.policy.judge import judge
-from taskgate.policy.rules import Policy
+from taskgate.policy.rules import Policy, Task
 from taskgate.protocols.gate import Admission
 from taskgate.recording.recording import Recording
 
@@ -40,6 +40,8 @@ class TaskGate:
     """
 
     __slots__ = (
+        "_bounds",
+        "_chain",
         "_clock",
         "_count",
         "_deadline",
@@ -73,6 +75,8 @@ class TaskGate:
         self._ensure = ensure
         self._deadline = Deadline.at(grant.expires_at, clock)
         self._number = 0
+        self._bounds: tuple[str, Bounds] | None = None
+        self._chain = _chain(grant)
 
     @property
     def requests(self) -> int:
@@ -100,7 +104,23 @@ class TaskGate:
                 policy_version=policy.version,
                 hint="taskgate tasks lists those you may take up",
             )
-        return judge(policy.version, task, self.info.resource, actions)
+        try:
+            bounds = self._bounds_of(policy.version, task)
+        except BadConfig as error:
+            return Decision(
+                Outcome.DENY,
+                rule=f"{task.name}/narrowed",
+                source=f"grant {self.grant.id}",
+                reason=f"the lines that narrow this grant do not fit its task: {error.message}",
+                policy_version=policy.version,
+                hint="derive a new grant",
+            )
+        return judge_within(policy.version, task, self.info.resource, actions, bounds)
+
+    def _bounds_of(self, policy_version: str, task: Task) -> Bounds:
+        if self._bounds is None or self._bounds[0] != policy_version:
+            self._bounds = (policy_version, bounds_of(task, self.grant))
+        return self._bounds[1]
 
     def masks(self) -> MaskSet:
         task = self._policies.current.tasks.get(self.info.task)
@@ -159,6 +179,8 @@ class TaskGate:
             facts["parameters"] = request.parameters
         if request.digest:
             facts["digest"] = request.digest
+        if self._chain:
+            facts |= self._chain
         self.recording.append(Event(_ADMITTED[outcome], self._clock.now(), facts))
         self._count(outcome)
         return Admission(number, outcome, decision, error)
@@ -200,7 +222,23 @@ class TaskGate:
         self._note(EventKind(kind), facts)
 
     def _note(self, kind: EventKind, facts: dict[str, Any]) -> None:
+        if self._chain:
+            facts = facts | self._chain
         self.recording.append(Event(kind, self._clock.now(), facts))
+
+
+def _chain(grant: Grant) -> dict[str, Any]:
+    """On every event of a derived grant's session, and of an agent's: through whom it came."""
+    facts: dict[str, Any] = {}
+    if is_agent(grant.identity):
+        facts |= {"identity": grant.identity.key, "acts_for": list(grant.identity.keys[1:])}
+    if grant.parent is not None:
+        facts |= {"grant": grant.id, "step": grant.step}
+        facts["chain"] = [
+            {"grant": link.grant, "identity": link.identity, "step": link.step}
+            for link in grant.chain
+        ]
+    return facts
 
 
 _ADMITTED = {

@@ -12,7 +12,7 @@ from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision
 from taskgate.model.errors import TaskgateError
-from taskgate.model.event import Event, EventKind
+from taskgate.model.event import EventKind
 from taskgate.model.limits import HOLD_NOTICE_EVERY_S
 
 
@@ -120,7 +120,7 @@ class Holding:
         )
 
     def _record(self, gate: TaskGate, kind: EventKind, facts: dict[str, object]) -> None:
-        gate.recording.append(Event(kind, self._clock.now(), facts))
+        gate.note(kind, facts)
 
     def _record_late(self, gate: TaskGate, kind: EventKind, facts: dict[str, object]) -> None:
         """The session may have ended, and its recording been sealed, while this was cancelled."""

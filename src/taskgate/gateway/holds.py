@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -154,7 +154,10 @@ class Holds:
         task = policy.tasks.get(asked.task)
         standing = task.standing if task is not None else None
         after = await self._store.vote(
-            approval_id, vote, lambda approval: settle(approval, vote, standing)
+            approval_id,
+            vote,
+            lambda approval: settle(approval, vote, standing),
+            identity.authenticated_at,
         )
         self._changed(after)
         return after
@@ -186,6 +189,16 @@ class Holds:
         """Takes the agreement back. Raises: NotFound, StoreUnavailable."""
         if not await self._store.end_standing(standing_id, self._clock.now()):
             raise NotFound(f"there is no standing approval {standing_id} that still counts")
+
+    async def look_again(self, approval_ids: Sequence[str]) -> None:
+        """Tells sessions and listeners of what was decided about these without a vote.
+
+        Raises: StoreUnavailable.
+        """
+        for approval_id in approval_ids:
+            found = await self._store.get(approval_id)
+            if found is not None:
+                self._changed(found)
 
     def on_change(self, listener: ChangeListener) -> Callable[[], None]:
         """`listener(approval)` is called on the loop for each new hold, vote and end, of any

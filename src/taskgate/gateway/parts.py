@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taskgate.gateway.holds import Holds
+from taskgate.gateway.leaving import Leaving
+from taskgate.gateway.outside import Outside
 from taskgate.gateway.policies import Policies
+from taskgate.gateway.provisioning import Provisioning, ScimDoor
 from taskgate.gateway.records import Records
 from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
+from taskgate.gateway.use_map import UseMap
+from taskgate.identity.delegation import Delegation
 from taskgate.identity.grants import Grants
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
@@ -23,6 +28,9 @@ class People:
     users: LocalUsers
     logins: Logins
     grants: Grants
+    delegation: Delegation
+    leaving: Leaving
+    use_map: UseMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,17 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class Scim:
+    """What a provider keeps here by SCIM, and what shows that it is the provider who asks."""
+
+    provisioning: Provisioning
+    door: ScimDoor
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """What `service` has built. Take the part, not the whole."""
+    """What `service` has built; without `scim`, nobody provisions. Take the part, not the
+    whole."""
 
     reach: Reach
     clock: Clock
@@ -57,3 +74,5 @@ class Parts:
     policies: Policies
     records: Records
     secrets: Secrets
+    outside: Outside
+    scim: Scim | None = None

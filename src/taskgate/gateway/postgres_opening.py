@@ -10,6 +10,7 @@ import structlog
 
 from taskgate.gateway.enforcement import PolicySource, TaskGate
 from taskgate.gateway.holding import Holding
+from taskgate.gateway.outside import Direct
 from taskgate.gateway.postgres_incoming import Incoming
 from taskgate.gateway.postgres_session import Around, PostgresSession
 from taskgate.gateway.secrets import Secrets
@@ -18,6 +19,7 @@ from taskgate.gateway.signals import Signals
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.upstream import Upstream, UpstreamSecrets, cancel, connect
 from taskgate.identity.grants import Grants
+from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model.clock import Clock
 from taskgate.model.errors import (
     Denied,
@@ -31,6 +33,7 @@ from taskgate.model.grant import Grant, SessionInfo
 from taskgate.model.ids import new_id
 from taskgate.model.ports import SessionStore
 from taskgate.model.resource import Resource, SecretRef
+from taskgate.policy.bounds import lens_of
 from taskgate.policy.rules import Task
 from taskgate.protocols.postgres import messages
 from taskgate.protocols.postgres.authentication import (
@@ -67,6 +70,7 @@ class Rights:
     holding: Holding
     sessions: Sessions
     clock: Clock
+    direct: Direct
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ class Opening:
             client_address=incoming.peer,
             client_application=request.application_name,
             started_at=rights.clock.now(),
+            step=grant.step,
+            chain=grant.chain,
         )
         recording = backing.journal.open(info, reason=grant.reason)
         gate = TaskGate(
@@ -147,8 +153,15 @@ class Opening:
         if not name and task is not None and len(task.resources) == 1:
             name = task.resources[0]
         # An unknown task goes the same way as a wrong token, so that neither can be told apart.
-        grant = await self._rights.grants.check(request.password, request.task, name or "")
-        if task is None or name not in policy.resources:
+        if looks_like_jwt(request.password):
+            grant = await self._rights.direct.grant(
+                request.password, request.task, request.application_name
+            )
+            reaches = task is not None and name in task.resources and name in grant.resources
+        else:
+            grant = await self._rights.grants.check(request.password, request.task, name or "")
+            reaches = True
+        if task is None or not reaches or name not in policy.resources:
             raise NotAuthenticated("no grant for this task goes with this token")
         resource = policy.resources[name]
         if resource.protocol != _PROTOCOL:
@@ -171,7 +184,7 @@ class Opening:
                 Event(
                     EventKind.LOGIN_FAILED,
                     self._rights.clock.now(),
-                    facts | {"reason": error.message},
+                    facts | {"reason": getattr(error, "why", error.message)},
                 )
             )
         except NotRecorded:
@@ -250,7 +263,10 @@ class Opening:
         task = self._rights.policies.current.tasks.get(info.task)
         exchange = Exchange(
             gate,
-            _shared(self._texts, (info.task, resource.name, database), JudgedTexts),
+            # A narrowed grant, or an agent's, is judged otherwise than its task alone.
+            _shared(
+                self._texts, (info.task, resource.name, database, lens_of(gate.grant)), JudgedTexts
+            ),
             _shared(self._catalogs, (resource.name, database), Catalogs),
             self._backing.mask_key,
             f"{resource.name}\0{database}",
@@ -291,7 +307,7 @@ class Opening:
     ) -> None:
         login = upstream.login
         key = self._key(request.minor, session)
-        session.cancel_key = key
+        session.introduce(login.key.process_id if login.key is not None else 0, key)
         parts = [AUTHENTICATION_OK]
         # The client is shown the name it gave, not the tag that the resource's log shows.
         shown = dict(login.parameters) | {"application_name": request.application_name}

@@ -15,7 +15,7 @@ import structlog
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.model.clock import Clock
 from taskgate.model.errors import ProtocolViolation, TaskgateError, UpstreamFault
-from taskgate.model.event import Event, EventKind
+from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_WAITING_BYTES
 from taskgate.protocols.postgres import messages
 from taskgate.protocols.postgres.authentication import BackendKey
@@ -127,6 +127,11 @@ class PostgresSession:
             self._client.resume_reading()
         if not self._upstream.is_closing():
             self._upstream.resume_reading()
+
+    def introduce(self, theirs: int, key: BackendKey) -> None:
+        """The session's process id at the resource, and the key that its client was given."""
+        self.cancel_key = key
+        self._exchange.introduce(theirs, key.process_id)
 
     @property
     def busy(self) -> bool:
@@ -293,6 +298,9 @@ class PostgresSession:
         if self._over:
             return
         why = "the resource closed the connection"
+        if self._exchange.told_fatal:
+            self._end(None, why)
+            return
         self._end(UpstreamFault(why, hint="connect again; the resource's log may say why"), why)
 
     def _end(self, error: TaskgateError | None, why: str) -> None:
@@ -316,14 +324,12 @@ class PostgresSession:
 
     def _record_end(self, error: TaskgateError | None, why: str) -> None:
         self._exchange.lost(why)
-        now = self._clock.now()
         if isinstance(error, UpstreamFault):
-            self.recording.append(Event(EventKind.UPSTREAM_LOST, now, {"reason": why}))
+            self.gate.note(EventKind.UPSTREAM_LOST, {"reason": why})
         elif isinstance(error, ProtocolViolation):
-            self.recording.append(Event(EventKind.PROTOCOL_VIOLATION, now, {"reason": why}))
-        self.recording.append(
-            Event(EventKind.SESSION_CLOSED, now, {"reason": why, "requests": self.gate.requests})
-        )
+            self.gate.note(EventKind.PROTOCOL_VIOLATION, {"reason": why})
+        facts = {"reason": why, "requests": self.gate.requests}
+        self.gate.note(EventKind.SESSION_CLOSED, facts)
         self.recording.flush()
 
     def _close(self, transport: asyncio.Transport, side: _Side) -> None:

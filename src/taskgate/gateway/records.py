@@ -77,6 +77,11 @@ class Records:
             await self._feeder.catch_up()
         return await self._index.search(query)
 
+    async def catch_up(self, within_s: float) -> None:
+        """Brings the index up to now. Raises: TimeoutError, StoreUnavailable, OSError."""
+        async with asyncio.timeout(within_s):
+            await self._feeder.catch_up()
+
     async def verify(self, who: Identity) -> Report:
         """Whether this node's recordings are what was written.
 

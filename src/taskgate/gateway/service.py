@@ -19,26 +19,34 @@ import structlog
 from starlette.types import ASGIApp
 
 from taskgate import __version__
-from taskgate.gateway.config import Config
+from taskgate.gateway.config import Config, ScimProvider
 from taskgate.gateway.explaining import Explaining
 from taskgate.gateway.foundation import Foundation, lay_foundation
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.holds import Holds
 from taskgate.gateway.indexing import Feeder
+from taskgate.gateway.leaving import Leaving
 from taskgate.gateway.listener_tls import listener_tls
-from taskgate.gateway.parts import Connected, Parts, People, Reach
+from taskgate.gateway.outside import open_outside
+from taskgate.gateway.parts import Connected, Parts, People, Reach, Scim
 from taskgate.gateway.postgres_listener import Door, PostgresListener
 from taskgate.gateway.postgres_opening import Backing, Opening, Rights
+from taskgate.gateway.provisioning import Provisioning, ScimDoor
 from taskgate.gateway.records import Records
+from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
 from taskgate.gateway.tls import UpstreamContexts
+from taskgate.gateway.use_map import UseMap
 from taskgate.gateway.watchman import Watchman
 from taskgate.gateway.web import WebServer
+from taskgate.identity.delegation import Delegation
 from taskgate.identity.grants import Grants
+from taskgate.identity.listing import Directory
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
 from taskgate.identity.passwords import Passwords
+from taskgate.identity.proven_logins import ProvenLogins
 from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
@@ -94,6 +102,13 @@ async def run(
         return await service.run(started)
 
 
+async def _scim_door(secrets: Secrets, scim: ScimProvider) -> ScimDoor:
+    """Raises: BadConfig where the secret is missing or too short to be one."""
+    door = ScimDoor(secrets, scim.token.ref(), scim.subject)
+    await door.ensure()
+    return door
+
+
 class _Service:
     """The parts above the foundation. One catch point: `run`."""
 
@@ -114,7 +129,10 @@ class _Service:
         clock, store = state.clock, state.store
         passwords = Passwords()
         stack.callback(passwords.close)
-        grants = Grants(store.grants, foundation.policies, clock)
+        directory = None
+        if config.scim is not None:
+            directory = Directory(store.directory, (config.scim.issuer,))
+        grants = Grants(store.grants, foundation.policies, clock, directory)
         sessions = self._sessions = Sessions(clock)
         grants.on_end(sessions.grants_ended)
         holds = Holds(store.approvals, grants, foundation.policies, clock, config.node)
@@ -122,6 +140,9 @@ class _Service:
         await stack.enter_async_context(grants.watching())
         await stack.enter_async_context(holds.watching())
         await store.sessions.end_node(config.node, clock.now(), "the gateway died")
+
+        proven = ProvenLogins(store.logins, grants, clock)
+        outside = await stack.enter_async_context(open_outside(config, foundation, grants, proven))
 
         api_tls = None
         if not config.api.plaintext:
@@ -138,6 +159,7 @@ class _Service:
             holding=Holding(holds, clock, lambda id_: f"{base_url}/console/approvals/{id_}"),
             sessions=sessions,
             clock=clock,
+            direct=outside.direct,
         )
         backing = Backing(
             journal=foundation.journal,
@@ -164,19 +186,34 @@ class _Service:
         tls = tuple(one for one in (api_tls, postgres_tls) if one is not None)
         self._watchman = Watchman(foundation, grants, sessions, feeder, tls, self._signals)
         host, told_port = config.postgres_endpoint(postgres_port)
+        records = Records(foundation.journal, store.audit, feeder, clock)
+        issuers = directory.issuers if directory is not None else ()
+        use_map = UseMap(store.usage, store.grants, foundation.policies, records, clock, issuers)
+        leaving = Leaving(store.leaving, grants, holds, use_map, records, clock)
+        scim = None
+        if config.scim is not None and directory is not None:
+            scim = Scim(
+                Provisioning(store.directory, directory, leaving, grants, records, clock),
+                await _scim_door(state.secrets, config.scim),
+            )
         parts = Parts(
             reach=Reach(base_url, host, told_port, True, postgres_tls.ca_pem),
             clock=clock,
             people=People(
                 LocalUsers(store.users, store.attempts, passwords),
-                Logins(store.logins, clock),
+                Logins(store.logins, clock, directory),
                 grants,
+                Delegation(store.grants, grants, foundation.policies, clock),
+                leaving,
+                use_map,
             ),
             holds=holds,
             sessions=Connected(sessions, store.sessions),
             policies=foundation.policies,
-            records=Records(foundation.journal, store.audit, feeder, clock),
+            records=records,
             secrets=state.secrets,
+            outside=outside,
+            scim=scim,
         )
         wiring = Wiring(
             parts=parts,

@@ -2,18 +2,19 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
+from taskgate.identity.listing import Directory
 from taskgate.identity.revocations import EndListener, Revocations
 from taskgate.identity.tokens import hash_token, looks_right, new_token
 from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig, Denied, NotAuthenticated, NotFound
 from taskgate.model.grant import Grant
-from taskgate.model.identity import Identity
+from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.ids import new_id
 from taskgate.model.ports import GrantStore
 from taskgate.model.token import GrantSelector, Revocation, Token
@@ -57,10 +58,18 @@ class _Checked:
 class Grants:
     """Requests, checks and ends grants. Run it inside `watching()`."""
 
-    def __init__(self, store: GrantStore, policy: PolicySource, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: GrantStore,
+        policy: PolicySource,
+        clock: Clock,
+        directory: Directory | None = None,
+    ) -> None:
+        """`directory` adds what a provider says of people by SCIM, where one does."""
         self._store = store
         self._policy = policy
         self._clock = clock
+        self._directory = directory
         self._revocations = Revocations(store, clock)
         self._checked: OrderedDict[str, _Checked] = OrderedDict()
         self._revocations.on_end(self._forget)
@@ -80,23 +89,17 @@ class Grants:
         Raises: Denied (who, hours, too long), BadConfig (no reason), NotAuthenticated if the
         person was cut off meanwhile, OverLimit, StoreUnavailable.
         """
-        reason = _checked_reason(reason)
-        now = self._clock.now()
-        task = self._policy.current.tasks.get(task_name)
-        # Whoever may not take it up does not learn whether it is there.
-        if task is None or not may_take_up(task, identity):
+        reason = checked_reason(reason)
+        if identity.kind is IdentityKind.AGENT and identity.acts_for is None:
             raise Denied(
-                f"there is no task {task_name} that {identity.key} may take up",
+                f"{identity.key} is an agent that acts for nobody",
                 rule="for",
-                hint="taskgate tasks lists those you may take up",
+                hint="an agent acts for a person: taskgate user add NAME --agent-for PERSON, or"
+                " taskgate token derive GRANT --agent NAME",
             )
-        if resource is not None and resource not in task.resources:
-            raise Denied(
-                f"task {task_name} does not reach the resource {resource}",
-                rule=f"{task_name}/resources",
-                hint=f"it reaches {', '.join(task.resources)}",
-            )
-        _ensure_open(task, now)
+        identity = await self.as_listed(identity)
+        now = self._clock.now()
+        task = task_open_to(self._policy.current, identity, task_name, resource, now)
         asked_s = task.lasts.default_s if lasts_s is None else lasts_s
         if not (math.isfinite(asked_s) and 0 < asked_s <= task.lasts.at_most_s):
             raise Denied(
@@ -142,7 +145,8 @@ class Grants:
         raise NotFound(f"you hold no live grant {grant_id}", hint="taskgate grants lists yours")
 
     async def check(self, token: str, task_name: str, resource: str) -> Grant:
-        """The grant that `token` stands for, if it covers this task and resource now.
+        """The grant that `token` stands for, if it covers this task and resource now; one use is
+        taken, where the grant or one above it has a number of them.
 
         Also asks the policy anew: whether its holder may still take the task up, whether the
         task still reaches the resource, and whether it is open.
@@ -159,8 +163,39 @@ class Grants:
             or self._revocations.ended(grant.id) is not None
         ):
             raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
-        self._allowed(grant, resource, now)
+        self._allowed(replace(grant, identity=await self.as_listed(grant.identity)), resource, now)
+        if grant.parent is not None and not await self._store.use(grant, now):
+            raise Denied(
+                f"the grant {grant.id} has no uses left",
+                rule="grant",
+                hint="whoever derived it can derive another, or one above it is used up",
+            )
         return grant
+
+    async def holder_of(self, token: str) -> Grant:
+        """The live grant that `token` stands for, whatever it is for: to derive from it, or to
+        end it. Opens no session.
+
+        Raises: NotAuthenticated, StoreUnavailable.
+        """
+        grant = await self._grant_of(token)
+        if (
+            grant is None
+            or not grant.live(self._clock.now())
+            or self._revocations.ended(grant.id) is not None
+        ):
+            raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
+        # Not out of the cache: how many uses are left changes.
+        return await self._store.get(grant.id) or grant
+
+    async def as_listed(self, identity: Identity) -> Identity:
+        """The identity with the groups that the directory gives it now.
+
+        Raises: NotAuthenticated for somebody whom the directory has shut out; StoreUnavailable.
+        """
+        if self._directory is None:
+            return identity
+        return await self._directory.current(identity)
 
     def ensure(self, grant: Grant) -> None:
         """That nothing is known here against a grant checked before; never waits. To be called
@@ -231,6 +266,10 @@ class Grants:
         """Whether this node cannot tell which grants still hold; for readiness."""
         return self._revocations.blind
 
+    def heard(self, revocations: Sequence[Revocation]) -> None:
+        """Makes revocations that came about elsewhere in this process known at once."""
+        self._revocations.apply(revocations)
+
     async def poll(self) -> None:
         """Hears of revocations now instead of at the next poll. Raises: StoreUnavailable."""
         await self._revocations.poll()
@@ -298,7 +337,30 @@ class Grants:
             del self._checked[token_hash]
 
 
-def _checked_reason(reason: str) -> str:
+def task_open_to(
+    policy: Policy, identity: Identity, task_name: str, resource: str | None, now: float
+) -> Task:
+    """The task, if this identity may take it up now, at `resource`. Raises: Denied."""
+    task = policy.tasks.get(task_name)
+    # Whoever may not take it up does not learn whether it is there.
+    if task is None or not may_take_up(task, identity):
+        raise Denied(
+            f"there is no task {task_name} that {identity.key} may take up",
+            rule="for",
+            hint="taskgate tasks lists those you may take up",
+        )
+    if resource is not None and resource not in task.resources:
+        raise Denied(
+            f"task {task_name} does not reach the resource {resource}",
+            rule=f"{task_name}/resources",
+            hint=f"it reaches {', '.join(task.resources)}",
+        )
+    _ensure_open(task, now)
+    return task
+
+
+def checked_reason(reason: str) -> str:
+    """The reason on one line. Raises: BadConfig."""
     stated = " ".join(reason.split())
     if not stated:
         raise BadConfig("a reason is needed", hint='say why: --reason "..."')

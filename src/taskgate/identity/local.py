@@ -64,10 +64,24 @@ class LocalUsers:
         if wait_s > 0:
             raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
         user = await self._users.get(normal if normal is not None else "")
+        # Looked up for everyone, so that an agent's name takes no longer than another.
+        principal = await self._users.get(user.acts_for if user is not None else "")
         password_hash = user.password_hash if user is not None else None
         matched = await self._passwords.matches(password_hash, password)
         if user is None or not matched or user.disabled:
             raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
+        behind = None
+        if user.kind is IdentityKind.AGENT:
+            if principal is None or principal.disabled or principal.kind is IdentityKind.AGENT:
+                raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
+            behind = Identity(
+                subject=principal.name,
+                issuer=ISSUER,
+                kind=principal.kind,
+                groups=principal.groups,
+                authenticated_at=now,
+                method="agent",
+            )
         await self._attempts.succeeded(user_key, (source_key,))
         if self._passwords.outdated(user.password_hash):
             renewed = await self._passwords.hash(password)
@@ -79,6 +93,7 @@ class LocalUsers:
             groups=user.groups,
             authenticated_at=now,
             method="password",
+            acts_for=behind,
         )
 
     async def add(
@@ -89,10 +104,23 @@ class LocalUsers:
         now: float,
         *,
         kind: IdentityKind = IdentityKind.HUMAN,
+        acts_for: str = "",
     ) -> User:
-        """A new user. Raises: Conflict if there is one already, BadConfig, OverLimit."""
+        """A new user. An agent `acts_for` a local user who is none.
+
+        Raises: Conflict if there is one already, BadConfig, OverLimit.
+        """
+        behind = normal_name(acts_for) if acts_for else ""
+        if (kind is IdentityKind.AGENT) != bool(behind):
+            raise BadConfig("an agent, and only an agent, acts for somebody")
+        if behind:
+            principal = await self._users.get(behind)
+            if principal is None or principal.kind is IdentityKind.AGENT:
+                raise BadConfig(f"there is no local user {behind} for whom an agent could act")
         password_hash = await self._hash(password)
-        user = User(normal_name(name), password_hash, _checked(groups), now, kind=kind)
+        user = User(
+            normal_name(name), password_hash, _checked(groups), now, kind=kind, acts_for=behind
+        )
         await self._users.add(user)
         return user
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from taskgate.identity.listing import Directory
 from taskgate.identity.tokens import TokenKind, hash_token, looks_right, new_token
 from taskgate.model import limits
 from taskgate.model.account import Login
@@ -28,16 +29,31 @@ class Logins:
     """Issues and checks API tokens. A check always asks the store, so that signing out, cutting
     off and taking groups away count at once on every node."""
 
-    def __init__(self, store: LoginStore, clock: Clock) -> None:
+    def __init__(self, store: LoginStore, clock: Clock, directory: Directory | None = None) -> None:
+        """`directory` adds what a provider says of people by SCIM, where one does."""
         self._store = store
         self._clock = clock
+        self._directory = directory
 
-    async def issue(self, identity: Identity, lasts_s: float = LASTS_S) -> NewLogin:
-        """Raises: NotAuthenticated if the person was cut off since; StoreUnavailable."""
+    async def issue(
+        self,
+        identity: Identity,
+        lasts_s: float = LASTS_S,
+        *,
+        source: str = "",
+        application: str = "",
+    ) -> NewLogin:
+        """A new sign-in of somebody who has just authenticated. `source` is the address it came
+        from and `application` the door it came through, for the map of use.
+
+        Raises: NotAuthenticated if the person was cut off since, or has left; StoreUnavailable.
+        """
+        if self._directory is not None:
+            await self._directory.current(identity)
         now = self._clock.now()
         await self._store.forget(now)
         token, token_hash = new_token(TokenKind.LOGIN)
-        login = Login(token_hash, identity, now, now + min(lasts_s, LASTS_S))
+        login = Login(token_hash, identity, now, now + min(lasts_s, LASTS_S), source, application)
         if not await self._store.add(login, limits.MAX_LOGINS_PER_PERSON):
             raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
         return NewLogin(login, token)
@@ -47,7 +63,9 @@ class Logins:
         if looks_right(token, TokenKind.LOGIN):
             login = await self._store.get(hash_token(token))
             if login is not None and login.created_at <= self._clock.now() < login.expires_at:
-                return login.identity
+                if self._directory is None:
+                    return login.identity
+                return await self._directory.current(login.identity)
         raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
 
     async def end(self, token: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 class DirectoryUser:
     """One SCIM user. `attributes` is the resource as the provider wrote it, checked, without what
     the gate itself answers (`id`, `meta`, `groups`). `subject` is the `Identity.subject` by which
-    the person signs in. `version` grows by one with each change. Times are seconds since the epoch."""
+    the person signs in. `version` grows by one with each change. Times are seconds since the
+    epoch."""
 
     id: str
     user_name: str

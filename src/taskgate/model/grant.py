@@ -58,7 +58,8 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One client connection under a grant, as records and lists show it."""
+    """One client connection under a grant, as records and lists show it. `step` and `chain` are
+    those of a derived grant."""
 
     id: str
     grant_id: str
@@ -71,3 +72,5 @@ class SessionInfo:
     started_at: float
     ended_at: float | None = None
     ended_why: str = ""
+    step: str = ""
+    chain: tuple[Link, ...] = ()

@@ -17,6 +17,8 @@ class Identity:
     `subject` is unique within `issuer`; the pair names one person, job or agent.
     `authenticated_at` is in seconds since the epoch.
     `acts_for` is the principal behind an agent (RFC 8693 section 4.1), None for everyone else.
+    `claims` are what else was vouched for that tells one run of a job from another: name and
+    value, for the records.
     """
 
     subject: str
@@ -26,6 +28,7 @@ class Identity:
     authenticated_at: float = 0.0
     method: str = ""
     acts_for: "Identity | None" = None
+    claims: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:

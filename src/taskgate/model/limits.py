@@ -5,7 +5,8 @@ KIB = 1024
 MIB = 1024 * KIB
 
 # A statement's text, and any frame that must be whole before it is judged.
-MAX_STATEMENT_BYTES = 8 * MIB
+# Parsing holds up every session of the process for as long as it takes.
+MAX_STATEMENT_BYTES = 1 * MIB
 # A bound parameter set; bulk values travel by COPY.
 MAX_BIND_BYTES = 64 * MIB
 # One upstream frame (a row); PostgreSQL's own cap on a value is 1 GiB.

@@ -303,6 +303,11 @@ class LeavingStore(Protocol):
         With `only_by`, only a bar that they put up."""
         ...
 
+    async def seen(self, people: Collection[str], subject: str) -> tuple[str, ...]:
+        """The keys among `people` that anything here knows, and those of others who came in by
+        the same `subject` from any issuer (empty for none)."""
+        ...
+
     async def departures(self, people: Collection[str]) -> tuple[Departure, ...]:
         """Which of `people` have left."""
         ...

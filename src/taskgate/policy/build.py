@@ -29,6 +29,7 @@ from taskgate.policy.problems import problem
 from taskgate.policy.resource_models import ResourceModel, SecretSource, split_address
 from taskgate.policy.rule_models import rules_of, words_of
 from taskgate.policy.rules import (
+    AgentHold,
     Effect,
     Entry,
     Lasts,
@@ -41,9 +42,12 @@ from taskgate.policy.rules import (
     Task,
     index_rules,
 )
+from taskgate.policy.trust_models import TrustModel
+from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec, nearest
 
 _DEFAULT_GRANT_S = 3600.0
+_NOBODY: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 _ANY_SPEC = VerbSpec(ANY_VERB, "everything", NameShape.FLEXIBLE, columns=False)
 
 
@@ -91,6 +95,22 @@ def build_role(model: RoleModel, document: Document) -> Role:
     )
 
 
+def build_trust(model: TrustModel, document: Document) -> Trust:
+    """The trust rule that a checked document describes."""
+    return Trust(
+        name=model.name,
+        description=model.description,
+        source=document.where(),
+        issuer=model.issuer,
+        jwks_uri=model.jwks_uri or "",
+        ca_file=model.ca_file,
+        audiences=frozenset(model.audience),
+        conditions=model.claims,
+        tasks=frozenset(model.tasks),
+        lasts_s=model.lasts,
+    )
+
+
 def _members(model: ForMembers) -> Members:
     return Members(
         frozenset(model.groups or ()),
@@ -117,6 +137,12 @@ def _lasts(model: LastsModel) -> Lasts:
     return Lasts(min(_DEFAULT_GRANT_S, at_most) if default is None else default, at_most)
 
 
+def _agent_hold(value: bool | str) -> AgentHold:
+    if value == "writes":
+        return AgentHold.WRITES
+    return AgentHold.EVERYTHING if value else AgentHold.NOTHING
+
+
 @dataclass(slots=True)
 class TaskBuilder:
     """Builds one task; what cannot be meant is collected in `errors`."""
@@ -136,6 +162,8 @@ class TaskBuilder:
         kinds = tuple(self._kind_masks(model.mask))
         if model.otherwise == "hold" and hold_for is None:
             self._wrong(("otherwise",), "otherwise: hold, but nobody approves", "add hold_for")
+        if model.hold_agents and hold_for is None:
+            self._wrong(("hold_agents",), "hold_agents, but nobody approves", "add hold_for")
         if hold_for is not None and not self._hold_for_counts():
             self._wrong(
                 ("hold_for",),
@@ -148,7 +176,7 @@ class TaskBuilder:
             description=model.description,
             source=self.document.where(),
             resources=(model.resource,) if model.resource else tuple(model.resources or ()),
-            members=_members(model.for_),
+            members=_members(model.for_) if model.for_ is not None else Members(*_NOBODY),
             lasts=_lasts(model.lasts),
             hours=parse_hours(model.hours) if model.hours is not None else None,
             rules=rules,
@@ -167,6 +195,8 @@ class TaskBuilder:
             permits=index_rules(rules, Effect.PERMIT, self.vocabulary),
             holds=index_rules(rules, Effect.HOLD, self.vocabulary),
             denies=index_rules(rules, Effect.DENY, self.vocabulary),
+            direct=model.direct,
+            hold_agents=_agent_hold(model.hold_agents),
         )
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> None:
@@ -176,6 +206,7 @@ class TaskBuilder:
         holds = cast("list[HoldRule]", rules_of(self.model, "hold"))
         return (
             self.model.otherwise == "hold"
+            or bool(self.model.hold_agents)
             or any(rule.for_ is None for rule in holds)
             or any(mask.compared == "hold" and mask.for_ is None for mask in self.model.mask)
         )

@@ -1,11 +1,11 @@
 """What one policy lets happen more or less than another, task by task."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from taskgate.model.masks import Transform, TransformKind
-from taskgate.policy.rules import Effect, Policy, Role, Task
+from taskgate.policy.rules import AgentHold, Effect, Policy, Role, Task
 from taskgate.policy.units import spell_duration
 from taskgate.policy.wording import approvers
 
@@ -20,7 +20,8 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference. `subject` is `task NAME`, `role NAME` or `resource NAME`."""
+    """One difference. `subject` is `task NAME`, `role NAME`, `trust NAME` or
+    `resource NAME`."""
 
     subject: str
     direction: Direction
@@ -40,6 +41,7 @@ def diff(old: Policy, new: Policy) -> tuple[Change, ...]:
         *_resources(old, new),
         *_both("task", old.tasks, new.tasks),
         *_both("role", old.roles, new.roles),
+        *_trusts(old, new),
     )
 
 
@@ -50,6 +52,27 @@ def _resources(old: Policy, new: Policy) -> Iterator[Change]:
             continue
         what = "is new" if before is None else "is gone" if after is None else "is set up otherwise"
         yield Change(f"resource {name}", _OTHER, what)
+
+
+def _trusts(old: Policy, new: Policy) -> Iterator[Change]:
+    for name in sorted({*old.trusts, *new.trusts}):
+        before, after = old.trusts.get(name), new.trusts.get(name)
+        subject = f"trust {name}"
+        if before is None:
+            yield Change(subject, _MORE, "is new")
+        elif after is None:
+            yield Change(subject, _LESS, "is gone")
+        elif replace(before, source="", description="") != replace(
+            after, source="", description=""
+        ):
+            yield from _sets(subject, "task ", before.tasks, after.tasks)
+            if before.lasts_s != after.lasts_s:
+                direction = _MORE if after.lasts_s > before.lasts_s else _LESS
+                yield Change(subject, direction, f"lasts {spell_duration(after.lasts_s)}")
+            asked = ("issuer", "audiences", "conditions", "jwks_uri", "ca_file")
+            if any(getattr(before, name) != getattr(after, name) for name in asked):
+                conditions = "; ".join(str(one) for one in after.conditions)
+                yield Change(subject, _OTHER, f"whom it lets in: {after.issuer}, {conditions}")
 
 
 def _both(
@@ -77,6 +100,7 @@ def _members(subject: str, old: Task | Role, new: Task | Role) -> Iterator[Chang
     before, after = old.members, new.members
     yield from _sets(subject, "for ", before.groups, after.groups)
     yield from _sets(subject, "for ", before.subjects, after.subjects)
+    yield from _sets(subject, "for ", before.trusts, after.trusts)
     if before.kinds != after.kinds:
         kinds = ", ".join(sorted(after.kinds)) or "all"
         yield Change(subject, _OTHER, f"for kinds of caller: {kinds}")
@@ -116,6 +140,10 @@ def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
     yield from _masks(subject, old, new)
     if old.otherwise != new.otherwise or old.hold_for != new.hold_for:
         yield Change(subject, _OTHER, f"otherwise: {new.otherwise.value}")
+    if old.hold_agents != new.hold_agents:
+        order = list(AgentHold)
+        stricter = order.index(new.hold_agents) > order.index(old.hold_agents)
+        yield Change(subject, _LESS if stricter else _MORE, f"hold_agents: {new.hold_agents.value}")
     if old.lasts != new.lasts:
         direction = _MORE if new.lasts.at_most_s > old.lasts.at_most_s else _LESS
         if new.lasts.at_most_s == old.lasts.at_most_s:
@@ -124,6 +152,8 @@ def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
         yield Change(subject, direction, f"lasts {spelled}{spell_duration(new.lasts.at_most_s)}")
     if _hours(old) != _hours(new):
         yield Change(subject, _OTHER, f"hours: {_hours(new) or 'always'}")
+    if old.direct != new.direct:
+        yield Change(subject, _MORE if new.direct else _LESS, f"direct: {str(new.direct).lower()}")
     if (old.limits, old.record_rows, old.standing) != (new.limits, new.record_rows, new.standing):
         yield Change(subject, _OTHER, "limits, recording or approvals in advance")
 

@@ -11,11 +11,12 @@ from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import NotFound
 from taskgate.model.identity import Identity
 from taskgate.model.masks import Compared, Transform, TransformKind
+from taskgate.policy.bounds import Bounds, is_agent, judge_within
 from taskgate.policy.hours import closes_at, open_at, spell_moment
-from taskgate.policy.judge import judge, judge_each
+from taskgate.policy.judge import judge_each
 from taskgate.policy.matching import Subject, covered_columns, subject_of, why_not
 from taskgate.policy.people import closed_reason, may_take_up
-from taskgate.policy.rules import Effect, Entry, Policy, Rule, Task
+from taskgate.policy.rules import AgentHold, Effect, Entry, Policy, Rule, Task
 from taskgate.policy.units import spell_duration, spell_size
 from taskgate.policy.vocabulary import nearest
 from taskgate.policy.wording import approvers, plain, said_action, said_columns
@@ -81,7 +82,8 @@ def explain(
     if task is None:
         raise NotFound(f"no task {plain(task_name)}", hint=nearest(task_name, policy.tasks))
     place = resource or task.resources[0]
-    decision = judge(policy.version, task, place, actions)
+    bounds = Bounds(identity is not None and is_agent(identity))
+    decision = judge_within(policy.version, task, place, actions, bounds)
     return Explanation(
         task=task.name,
         resource=place,
@@ -150,6 +152,8 @@ def _obligations(task: Task) -> list[str]:
         said.append(f"a statement runs at most {spell_duration(limits.statement_s)}")
     if limits.idle_s is not None:
         said.append(f"a session is silent at most {spell_duration(limits.idle_s)}")
+    if task.hold_agents is not AgentHold.NOTHING:
+        said.append(f"an agent is held for what people may do ({task.hold_agents.value})")
     if task.record_rows:
         said.append("the answer's rows are recorded, as shown")
     return said

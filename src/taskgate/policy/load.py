@@ -4,16 +4,17 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from taskgate.model.errors import BadConfig
+from taskgate.model.identity import IdentityKind
 from taskgate.model.limits import MAX_POLICY_FILE_BYTES, MAX_POLICY_FILES
 from taskgate.model.resource import Resource
-from taskgate.policy.build import TaskBuilder, build_resource, build_role
+from taskgate.policy.build import TaskBuilder, build_resource, build_role, build_trust
 from taskgate.policy.check import check_roles, check_task
 from taskgate.policy.document import Document, Path, Value, parse_documents
 from taskgate.policy.models import RoleModel, TaskBase
@@ -21,6 +22,8 @@ from taskgate.policy.problems import PolicyErrors, problem, problems_of, spell_p
 from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.rules import Policy, Role, Task
+from taskgate.policy.trust_models import TrustModel
+from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import DEFAULT_VOCABULARIES, RuleVocabulary, nearest
 
 # What the detectors of `masking` find; a test keeps the two lists equal.
@@ -38,7 +41,7 @@ DETECTED_KINDS = frozenset(
         "us_ssn",
     }
 )
-_KINDS = ("Resource", "Task", "Role")
+_KINDS = ("Resource", "Task", "Role", "Trust")
 _M = TypeVar("_M", bound=BaseModel)
 
 
@@ -66,7 +69,12 @@ def load_files(
     if loader.errors:
         raise PolicyErrors(sorted(loader.errors, key=_place))
     return Policy(
-        version_of(files), dict(loader.resources), dict(loader.tasks), dict(loader.roles), texts
+        version_of(files),
+        dict(loader.resources),
+        dict(loader.tasks),
+        dict(loader.roles),
+        texts,
+        dict(loader.trusts),
     )
 
 
@@ -154,6 +162,8 @@ class _Loader:
     resources: dict[str, Resource] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
+    trusts: dict[str, Trust] = field(default_factory=dict)
+    trust_documents: dict[str, Document] = field(default_factory=dict)
     waiting: list[Document] = field(default_factory=list)
     first: dict[tuple[str, str], str] = field(default_factory=dict)
     errors: list[BadConfig] = field(default_factory=list)
@@ -177,13 +187,18 @@ class _Loader:
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind not in _KINDS:
             hint = nearest(kind, _KINDS) if isinstance(kind, str) else "write kind: Task"
-            self._wrong(document, ("kind",), "kind must be Resource, Task or Role", hint)
+            self._wrong(document, ("kind",), "kind must be Resource, Task, Role or Trust", hint)
         elif kind == "Resource":
             self._resource(document)
         elif kind == "Role":
             role = self._checked(RoleModel, document)
             if role is not None and self._is_new(document, "role", role.name):
                 self.roles[role.name] = build_role(role, document)
+        elif kind == "Trust":
+            trust = self._checked(TrustModel, document)
+            if trust is not None and self._is_new(document, "trust", trust.name):
+                self.trusts[trust.name] = build_trust(trust, document)
+                self.trust_documents[trust.name] = document
         else:
             self.waiting.append(document)
 
@@ -200,6 +215,7 @@ class _Loader:
 
     def build(self) -> None:
         """Builds the tasks, now that every resource is known."""
+        built: dict[str, Document] = {}
         for document in self.waiting:
             vocabulary = self._vocabulary(document)
             model = self._checked(task_model(vocabulary), document)
@@ -210,7 +226,36 @@ class _Loader:
             task = builder.build()
             self.errors.extend(builder.errors or check_task(task))
             self.tasks[task.name] = task
+            built[task.name] = document
+        for trust in self.trusts.values():
+            self._open(trust, self.trust_documents[trust.name])
+        for name, document in built.items():
+            members = self.tasks[name].members
+            if not (members.groups or members.subjects or members.trusts):
+                hint = "name groups or people, or list the task in a Trust"
+                self._wrong(document, ("for",), "for is missing: nobody may take it up", hint)
         self.errors.extend(check_roles(self.roles.values()))
+
+    def _open(self, trust: Trust, document: Document) -> None:
+        """Lets those who come under a trust rule take up its tasks."""
+        for name in sorted(trust.tasks):
+            task = self.tasks.get(name)
+            if task is None:
+                # A task with an error of its own is known by name.
+                if ("task", name) not in self.first:
+                    hint = nearest(name, self.tasks)
+                    self._wrong(document, ("tasks",), f"unknown task {name}", hint)
+                continue
+            members = task.members
+            if members.kinds and IdentityKind.WORKLOAD not in members.kinds:
+                self._wrong(
+                    document,
+                    ("tasks",),
+                    f"task {name} is not for workloads",
+                    "add workload to its kinds, or drop it here",
+                )
+            trusts = members.trusts | {trust.identity_issuer}
+            self.tasks[name] = replace(task, members=replace(members, trusts=trusts))
 
     def _vocabulary(self, document: Document) -> RuleVocabulary:
         """That of the task's first known resource; any, where none is known: an error follows."""

@@ -32,7 +32,9 @@ class ForMembers(Strict):
     """Who: members of any of the groups, or one of the people; of one of the kinds."""
 
     groups: Groups | None = Field(
-        default=None, description="Groups, exactly as the provider names them."
+        default=None,
+        description="Groups as the gate has them: a provider's behind its name, `corp/dba`, unless"
+        " the gateway's configuration maps them otherwise.",
     )
     people: Subjects | None = Field(
         default=None, description="Single callers: a local user's name, or `issuer:subject`."
@@ -263,7 +265,17 @@ class TaskBase(Strict):
         default=None,
         description="Several resources of one protocol; clients write `task+resource`.",
     )
-    for_: ForMembers = Field(alias="for", description="Who may take it up.")
+    for_: ForMembers | None = Field(
+        default=None,
+        alias="for",
+        description="Who may take it up. Left out: only workloads, by a `Trust` that lists it.",
+    )
+    direct: bool = Field(
+        default=False,
+        description="Whether a token straight from an identity provider, as the password, takes it"
+        " up: for the token's remaining time, `lasts.at_most` at most, with no reason but the"
+        " client's `application_name`.",
+    )
     lasts: Annotated[LastsModel, BeforeValidator(_lasts)] = Field(
         default=LastsModel(),
         description="How long a grant lives: `{default: 1h, at_most: 4h}`, or `1h`.",
@@ -279,7 +291,13 @@ class TaskBase(Strict):
     )
     hold_for: Approvers | None = Field(
         default=None,
-        description="Who approves where a hold does not say it: `otherwise: hold` too.",
+        description="Who approves where a hold does not say it: `otherwise: hold` and `hold_agents`"
+        " too.",
+    )
+    hold_agents: bool | Literal["writes"] = Field(
+        default=False,
+        description="Whether what the task permits is held where an agent does it: `true`, or"
+        " `writes` alone. `for: {kinds: [human]}` keeps agents out.",
     )
     mask: list[MaskModel] = Field(
         default_factory=list, description="What is hidden. For a column the first match counts."
@@ -305,12 +323,13 @@ class RoleModel(Strict):
     description: str = Field(default="", description="For people.")
     for_: ForMembers = Field(alias="for", description="Who holds it.")
     may: Annotated[
-        list[Literal["administer", "author", "audit", "replay", "revoke"]],
+        list[Literal["administer", "author", "audit", "replay", "revoke", "offboard"]],
         BeforeValidator(one_or_more),
         AfterValidator(no_repeats),
     ] = Field(
         description="`administer` (users, secrets, state), `author` (apply policy), `audit` (search"
-        " and verify records), `replay` (read recordings), `revoke` (end others' grants)."
+        " and verify records), `replay` (read recordings), `revoke` (end others' grants),"
+        " `offboard` (end everything of somebody who leaves, and see where it was used)."
         " `administer` does not go together with `audit` or `replay`."
     )
 

@@ -62,12 +62,16 @@ def why_not_member(members: Members, identity: Identity) -> str:
     )
     if borrowed or _is_named(members, identity):
         return ""
-    named = [*sorted(members.groups), *sorted(members.subjects)]
+    named = [*sorted(members.groups), *sorted(members.subjects), *sorted(members.trusts)]
     return f"it is for {', '.join(named)}"
 
 
 def _is_named(members: Members, identity: Identity) -> bool:
-    return identity.key in members.subjects or bool(members.groups & identity.groups)
+    return (
+        identity.key in members.subjects
+        or identity.issuer in members.trusts
+        or bool(members.groups & identity.groups)
+    )
 
 
 def _is_named_behind(members: Members, identity: Identity) -> bool:

@@ -25,10 +25,11 @@ from taskgate.policy.models import (
 )
 from taskgate.policy.resource_models import CredentialModel, ResourceModel, SecretSource
 from taskgate.policy.rule_models import is_verb_field, task_model
+from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.units import spell_duration
 from taskgate.policy.vocabulary import POSTGRES, NameShape, RuleVocabulary
 
-EXAMPLES = ("sales-report.yaml", "on-call.yaml", "migrations.yaml", "roles.yaml")
+EXAMPLES = ("sales-report.yaml", "on-call.yaml", "migrations.yaml", "roles.yaml", "nightly.yaml")
 
 _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`for` of a task or role", ForMembers),
@@ -69,6 +70,7 @@ def _lines(vocabulary: RuleVocabulary) -> Iterator[str]:
     yield from ("", "## Resource", "", *_table(ResourceModel))
     yield from ("", "## Task", "", *_table(task))
     yield from ("", "## Role", "", *_table(RoleModel))
+    yield from ("", "## Trust", "", TrustModel.__doc__ or "", "", *_table(TrustModel))
     yield from ("", "## Parts of these")
     for title, model in _TITLES:
         yield from ("", f"### {title}", "", model.__doc__ or "", "", *_table(model))

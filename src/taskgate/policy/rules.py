@@ -11,6 +11,7 @@ from taskgate.model.names import NamePattern, PartPattern
 from taskgate.model.resource import Resource
 from taskgate.policy.hours import Hours
 from taskgate.policy.patterns import ObjectPattern
+from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import ANY_VERB, RuleVocabulary
 
 
@@ -28,6 +29,15 @@ class Right(StrEnum):
     AUDIT = "audit"
     REPLAY = "replay"
     REVOKE = "revoke"
+    OFFBOARD = "offboard"
+
+
+class AgentHold(StrEnum):
+    """What a task holds where an agent does it, though it permits it to people."""
+
+    NOTHING = "nothing"
+    WRITES = "writes"
+    EVERYTHING = "everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +73,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Who: any member of `groups` or anyone in `subjects` (`issuer:subject`), if of one of
-    `kinds`. Empty `kinds` means every kind."""
+    """Who: any member of `groups`, anyone in `subjects` (`issuer:subject`), or whoever came under
+    one of `trusts` (`Trust.identity_issuer`), if of one of `kinds`. Empty `kinds` means every
+    kind."""
 
     groups: frozenset[str]
     subjects: frozenset[str]
     kinds: frozenset[IdentityKind] = frozenset()
+    trusts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,7 @@ class MaskPattern:
 @dataclass(frozen=True, slots=True)
 class Task:
     """One task. `mask_patterns` are the column masks of `masks`, in the same order. `standing`
-    None: no approvals in advance."""
+    None: no approvals in advance. `direct`: a provider's own token may take it up."""
 
     name: str
     description: str
@@ -141,6 +153,8 @@ class Task:
     permits: RuleIndex = field(repr=False)
     holds: RuleIndex = field(repr=False)
     denies: RuleIndex = field(repr=False)
+    direct: bool = False
+    hold_agents: AgentHold = AgentHold.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +177,7 @@ class Policy:
     tasks: Mapping[str, Task]
     roles: Mapping[str, Role]
     files: Mapping[str, str]
+    trusts: Mapping[str, Trust] = field(default_factory=dict)
 
 
 def index_rules(rules: tuple[Rule, ...], effect: Effect, vocabulary: RuleVocabulary) -> RuleIndex:

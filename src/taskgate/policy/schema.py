@@ -9,12 +9,18 @@ from pydantic.json_schema import models_json_schema
 from taskgate.policy.models import RoleModel
 from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
+from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.vocabulary import POSTGRES, RuleVocabulary
 
 
 def schema(vocabulary: RuleVocabulary = POSTGRES) -> Mapping[str, Any]:
     """JSON Schema (draft 2020-12) of one document of a policy file."""
-    models: tuple[type[BaseModel], ...] = (ResourceModel, task_model(vocabulary), RoleModel)
+    models: tuple[type[BaseModel], ...] = (
+        ResourceModel,
+        task_model(vocabulary),
+        RoleModel,
+        TrustModel,
+    )
     refs, definitions = models_json_schema(
         [(model, "validation") for model in models], by_alias=True
     )

@@ -23,6 +23,12 @@ def session_opened(info: SessionInfo, reason: str, gateway: str, anchor: Anchor)
         "client_address": info.client_address,
         "client_application": info.client_application,
     }
+    if info.chain:
+        facts["step"] = info.step
+        facts["chain"] = [
+            {"grant": link.grant, "identity": link.identity, "step": link.step}
+            for link in info.chain
+        ]
     return _opened(EventKind.SESSION_OPENED, info.started_at, info.id, gateway, anchor, facts)
 
 
@@ -33,7 +39,8 @@ def log_opened(recording: str, gateway: str, anchor: Anchor, now: float) -> Even
 
 def identity_facts(identity: Identity) -> dict[str, Any]:
     """An identity as events carry it: `identity` is its key; `acts_for` the chain behind an
-    agent, nearest first."""
+    agent, nearest first; `claims` (only where there are any) what tells one run of a job from
+    another."""
     chain: list[Identity] = []
     behind = identity.acts_for
     while behind is not None and len(chain) < 16:
@@ -46,6 +53,7 @@ def identity_facts(identity: Identity) -> dict[str, Any]:
         "method": identity.method,
         "authenticated_at": identity.authenticated_at,
         "acts_for": [one.key for one in chain],
+        **({"claims": dict(identity.claims)} if identity.claims else {}),
     }
 
 

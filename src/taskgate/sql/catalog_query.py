@@ -130,7 +130,8 @@ _SESSION = f"""pg_catalog.json_build_object(
  'database', pg_catalog.current_database(), 'user', current_user, 'session_user', session_user,
  'version', pg_catalog.current_setting('server_version_num'),
  'encoding', pg_catalog.current_setting('server_encoding'),
- 'strings', pg_catalog.current_setting('standard_conforming_strings'))"""
+ 'strings', pg_catalog.current_setting('standard_conforming_strings'),
+ 'isolation', pg_catalog.current_setting('transaction_isolation'))"""
 
 
 def catalog_query(names: Iterable[NeededName]) -> str:
@@ -186,6 +187,7 @@ def parse_catalog_answer(text: str) -> CatalogAnswer:
             server_version=int(session["version"]),
             server_encoding=session["encoding"],
             standard_conforming_strings=session["strings"] == "on",
+            isolation=session["isolation"],
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise Unreadable(

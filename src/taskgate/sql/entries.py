@@ -119,7 +119,8 @@ class CatalogAnswer:
     """One look-up's answer, with the session's state at that moment.
 
     `schemas` is the effective search path, implicit ones included; `creation_schema` is where new
-    objects go; `temp_schema` is empty as long as the session has none.
+    objects go; `temp_schema` is empty as long as the session has none. `isolation` is the
+    transaction's level.
     """
 
     entries: tuple[tuple[NeededName, Entry], ...]
@@ -132,6 +133,12 @@ class CatalogAnswer:
     server_version: int
     server_encoding: str
     standard_conforming_strings: bool
+    isolation: str = ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the transaction goes on seeing the catalogs as they were at its start."""
+        return self.isolation in ("repeatable read", "serializable")
 
     @property
     def has_temporary(self) -> bool:

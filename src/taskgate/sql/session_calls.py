@@ -39,6 +39,7 @@ def read(
                 "set_config of a setting that is not spelled out: it might change how SQL is read"
             )
         return None
+    reader.findings.reads_constants = True
     for value in values:
         if not value.empty:
             reader.findings.compare(value)

@@ -187,9 +187,7 @@ class SqlDirectory:
                     directory_users.c.id, directory_users.c.active, directory_groups.c.display_name
                 )
                 .outerjoin(directory_members, directory_members.c.user_id == directory_users.c.id)
-                .outerjoin(
-                    directory_groups, directory_groups.c.id == directory_members.c.group_id
-                )
+                .outerjoin(directory_groups, directory_groups.c.id == directory_members.c.group_id)
                 .where(directory_users.c.subject == subject)
             )
             rows = found.all()

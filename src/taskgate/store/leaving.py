@@ -14,6 +14,7 @@ from taskgate.store.encoding import plain
 from taskgate.store.revoking import cut_off
 from taskgate.store.schema import (
     approvals,
+    arrivals,
     departures,
     grant_people,
     login_people,
@@ -58,7 +59,7 @@ class SqlLeaving:
             )
 
     async def reinstate(self, people: Collection[str], only_by: str | None = None) -> bool:
-        conditions = [departures.c.person.in_(people)]
+        conditions: list[sa.ColumnElement[bool]] = [departures.c.person.in_(people)]
         if only_by is not None:
             conditions.append(departures.c.by == only_by)
         async with self._database.write() as connection:
@@ -81,6 +82,24 @@ class SqlLeaving:
                 .order_by(departures.c.person)
             )
             return tuple(Departure(row.person, row.at, row.by, row.why) for row in found)
+
+    async def seen(self, people: Collection[str], subject: str) -> tuple[str, ...]:
+        # An issuer may hold a colon, so the key's end is compared.
+        ends = arrivals.c.person.endswith(f":{subject}", autoescape=True)
+        theirs = grant_people.c.person
+        wanted = ends if subject else sa.false()
+        local = [key.removeprefix(_LOCAL) for key in people if key.startswith(_LOCAL)]
+        async with self._database.read() as connection:
+            found: set[str] = set()
+            for query in (
+                sa.select(arrivals.c.person).where(sa.or_(arrivals.c.person.in_(people), wanted)),
+                sa.select(theirs).where(theirs.in_(people)).distinct(),
+                sa.select(departures.c.person).where(departures.c.person.in_(people)),
+            ):
+                found.update((await connection.scalars(query)).all())
+            names = await connection.scalars(sa.select(users.c.name).where(users.c.name.in_(local)))
+            found.update(_LOCAL + name for name in names.all())
+            return tuple(sorted(found))
 
     async def _bar(
         self,
@@ -129,9 +148,7 @@ async def _cancel_asked(
     """What they asked and still waits, or was agreed to and has not run."""
     unused = sa.or_(
         approvals.c.state == ApprovalState.WAITING.value,
-        sa.and_(
-            approvals.c.state == ApprovalState.APPROVED.value, approvals.c.taken_at.is_(None)
-        ),
+        sa.and_(approvals.c.state == ApprovalState.APPROVED.value, approvals.c.taken_at.is_(None)),
     )
     closed = await connection.scalars(
         sa.update(approvals)

@@ -139,10 +139,10 @@ class Issuer:
             raise NoAnswer("its discovery document is another issuer's")
         methods = found.get("token_endpoint_auth_methods_supported")
         return Metadata(
-            jwks_uri=_address(found, "jwks_uri", needed=True),
-            authorization_endpoint=_address(found, "authorization_endpoint"),
-            token_endpoint=_address(found, "token_endpoint"),
-            device_endpoint=_address(found, "device_authorization_endpoint"),
+            jwks_uri=self._address(found, "jwks_uri", needed=True),
+            authorization_endpoint=self._address(found, "authorization_endpoint"),
+            token_endpoint=self._address(found, "token_endpoint"),
+            device_endpoint=self._address(found, "device_authorization_endpoint"),
             basic=not isinstance(methods, list) or "client_secret_basic" in methods,
             answers_iss=found.get("authorization_response_iss_parameter_supported") is True,
         )
@@ -158,15 +158,17 @@ class Issuer:
         self._hunts -= 1.0
         return True
 
-
-def _address(found: Mapping[str, Any], name: str, *, needed: bool = False) -> str:
-    value = found.get(name)
-    if value is None and not needed:
-        return ""
-    try:
-        if not isinstance(value, str):
-            raise ValueError
-        ensure_fetchable(value, name)
-    except ValueError:
-        raise NoAnswer(f"its discovery document has no usable {name}") from None
-    return value
+    def _address(self, found: Mapping[str, Any], name: str, *, needed: bool = False) -> str:
+        value = found.get(name)
+        if value is None and not needed:
+            return ""
+        try:
+            if not isinstance(value, str):
+                raise ValueError
+            ensure_fetchable(value, name)
+            # A provider elsewhere does not send us to this machine's own services.
+            if self.issuer.startswith("https:") and not value.startswith("https:"):
+                raise ValueError
+        except ValueError:
+            raise NoAnswer(f"its discovery document has no usable {name}") from None
+        return value

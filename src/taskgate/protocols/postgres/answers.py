@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from taskgate.model.errors import ProtocolViolation
 from taskgate.protocols.postgres import messages, tags
+from taskgate.protocols.postgres.asking import ask
 from taskgate.protocols.postgres.conversation import (
     FAILED,
     IDLE,
@@ -26,10 +27,16 @@ from taskgate.protocols.postgres.results import Results
 
 # Settings that decide how the gate's reading of SQL and the resource's agree.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
+_LAST_WORDS = ("FATAL", "PANIC")
 
 
 class Answers:
-    """The resource's half of the exchange."""
+    """The resource's half of the exchange.
+
+    `told_fatal`: the resource has said why it ends the session. `process_ids`: the session's
+    process at the resource, and the one that the client was told (it compares notifications' with
+    it).
+    """
 
     def __init__(
         self,
@@ -48,6 +55,8 @@ class Answers:
         self._rolled_back = False
         self._look_up_error = ""
         self._untagged: str | None = None
+        self.told_fatal = False
+        self.process_ids = (0, 0)
         self._handlers: dict[int, Callable[[bytes], None]] = {
             tags.DATA_ROW: results.single_row,
             tags.COPY_DATA: results.single_row,
@@ -118,8 +127,8 @@ class Answers:
         if head is None:
             raise ProtocolViolation("the resource described rows that nothing asked for")
         if head.step in (Step.DESCRIBE_STATEMENT, Step.DESCRIBE_PORTAL):
-            if head.prepared is not None:
-                head.prepared.fields = messages.parse_row_description(frame)
+            if head.described is not None:
+                head.described.fields = messages.parse_row_description(frame)
             self._c.pipeline.done()
             self._pass(head, frame)
             return
@@ -130,8 +139,8 @@ class Answers:
 
     def _no_data(self, frame: bytes) -> None:
         head = self._take(Step.DESCRIBE_STATEMENT, Step.DESCRIBE_PORTAL)
-        if head.prepared is not None:
-            head.prepared.fields = ()
+        if head.described is not None:
+            head.described.fields = ()
         self._pass(head, frame)
 
     def _parameter_description(self, frame: bytes) -> None:
@@ -153,10 +162,16 @@ class Answers:
             self._c.out.to_client.append(frame)
 
     def _parse_complete(self, frame: bytes) -> None:
-        self._pass(self._take(Step.PARSE), frame)
+        self._made(Step.PARSE, frame)
 
     def _bind_complete(self, frame: bytes) -> None:
-        self._pass(self._take(Step.BIND), frame)
+        self._made(Step.BIND, frame)
+
+    def _made(self, step: Step, frame: bytes) -> None:
+        expected = self._take(step)
+        if expected.made is not None:
+            expected.made.confirmed = True
+        self._pass(expected, frame)
 
     def _close_complete(self, frame: bytes) -> None:
         self._pass(self._take(Step.CLOSE), frame)
@@ -238,11 +253,9 @@ class Answers:
         before, c.status = c.status, status
         run = head.run
         if status == IDLE:
-            c.names.transaction_ended(
-                rolled_back=self._rolled_back, cycles_done=c.pipeline.cycles_done
-            )
+            c.names.transaction_ended(rolled_back=self._rolled_back)
             c.names.tainted = any(e.run is not None and e.run.judged.tainted for e in c.pipeline)
-            c.resolution.transaction_ended()
+            c.resolution.transaction_ended(for_sure=not c.pipeline)
         elif before == IDLE:
             self._rolled_back = False
         if run is not None:
@@ -264,8 +277,7 @@ class Answers:
             return
         text = self._tag(self._untagged).replace("'", "''")
         self._untagged = None
-        c.pipeline.push(Expected(Step.QUERY, internal=True, answer=_nothing_to_answer))
-        c.out.to_upstream.append(messages.encode_query(f"SET application_name TO '{text}'"))
+        ask(c, f"SET application_name TO '{text}'", _nothing_to_answer)
 
     def _fail_transaction(self) -> None:
         """The client was told of an error that the resource does not know of: make it so. The
@@ -280,6 +292,8 @@ class Answers:
         self._results.copying_out = False
         head = c.pipeline.head
         report = messages.parse_report(frame)
+        if report.get("V") in _LAST_WORDS:
+            self.told_fatal = True
         if head is None:
             c.out.to_client.append(self._scrubbed(tags.ERROR_RESPONSE, report, None))
             return
@@ -295,6 +309,11 @@ class Answers:
         failed = c.pipeline.fail()
         self._requests.pipeline_failed(self._now)
         first = failed[0]
+        after = c.pipeline.head
+        if after is not None and after.answer is not None and not self.told_fatal:
+            # A question of the gate's own, in a cycle of its own: no concern of the client's.
+            self._look_up_error = report.get("M") or "unknown error"
+            return
         for expected in failed:
             if expected.run is not None:
                 expected.run.sqlstate = report.get("C") if expected is first else "skipped"
@@ -341,10 +360,12 @@ class Answers:
 
     def _notification(self, frame: bytes) -> None:
         message = messages.parse_notification(frame)
+        theirs, ours = self.process_ids
+        process_id = ours if message.process_id == theirs else message.process_id
         payload = scrubbed_payload(message.payload, self._c.gate.masks(), self._mask_key)
-        if payload != message.payload:
+        if payload != message.payload or process_id != message.process_id:
             frame = messages.encode_notification(
-                messages.Notification(message.process_id, message.channel, payload)
+                messages.Notification(process_id, message.channel, payload)
             )
         self._c.out.to_client.append(frame)
 

@@ -102,6 +102,15 @@ class Exchange:
         self._requests.end(None, why)
         self._answers.lost(why)
 
+    def introduce(self, theirs: int, ours: int) -> None:
+        """The session's process id at the resource, and the one that the client was told."""
+        self._answers.process_ids = (theirs, ours)
+
+    @property
+    def told_fatal(self) -> bool:
+        """Whether the resource has told the client why it ends the session."""
+        return self._answers.told_fatal
+
     def take(self) -> Output:
         """What is to be sent and done since the last call."""
         out = self._c.out

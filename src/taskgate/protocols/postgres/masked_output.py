@@ -22,6 +22,10 @@ _VIEWS = ("v", "m")
 _SYSTEM_COLUMNS = {-1: "ctid", -2: "xmin", -3: "cmin", -4: "xmax", -5: "cmax", -6: "tableoid"}
 
 
+# An unresolved name is covered by every mask.
+_ANY_TABLE = FieldOrigin(frozenset({("?", "*")}))
+
+
 class MaskedOutput(Protocol):
     """Rewrites the frames of one result: DataRow, or CopyData."""
 
@@ -130,7 +134,9 @@ def _origins(
         relation = judged.catalog.relation_by_oid(field.table_oid)
         column = None if relation is None else _column(relation, field.attnum)
         if relation is None or column is None:
-            origins.append(FieldOrigin(None))
+            # A table that nobody looked up: PostgreSQL may still run a plan made when the names
+            # meant something else. Under any column mask such a value is hidden.
+            origins.append(_ANY_TABLE)
             continue
         stored = (relation.spelled, column)
         if relation.kind in _VIEWS:

@@ -17,7 +17,7 @@ from taskgate.model.limits import MAX_PIPELINE
 if TYPE_CHECKING:
     from taskgate.protocols.postgres.judging import Judged
     from taskgate.protocols.postgres.masked_output import MaskedOutput
-    from taskgate.protocols.postgres.session_names import Portal, Prepared
+    from taskgate.protocols.postgres.session_names import Described, Portal, Prepared
 
 
 class Step(IntEnum):
@@ -67,17 +67,20 @@ class Expected:
 
     `internal`: the gate asked for itself; nothing of the answer reaches the client.
     `instead`: bytes that the client gets in place of this step's error (a refusal).
+    `described`: where a description that the gate asked for goes. `made`: what the step makes.
     `undo`: takes back what was assumed when the step was sent; run if it fails or is skipped.
     `answer`: receives each row's first field of an internal step, then None with the error's text,
-    empty if it went well.
+    empty if it went well. `settled`: all of its answer has come.
     """
 
     step: Step
     internal: bool = False
     instead: bytes = b""
-    prepared: "Prepared | None" = None
+    described: "Described | None" = None
     run: Run | None = None
+    made: "Prepared | Portal | None" = None
     undo: Callable[[], None] | None = None
+    settled: bool = False
     answer: "Callable[[bytes | None, str], None] | None" = None
 
 
@@ -134,6 +137,7 @@ class Pipeline:
     def done(self) -> Expected:
         """Takes the head off: its last reply has come."""
         head = self._queue.popleft()
+        head.settled = True
         self.cycles_done += head.step is Step.SYNC or head.step is Step.QUERY
         return head
 
@@ -144,6 +148,7 @@ class Pipeline:
         while self._queue and self._queue[0].step is not Step.SYNC:
             failed.append(self._queue.popleft())
         for expected in reversed(failed):
+            expected.settled = True
             if expected.undo is not None:
                 expected.undo()
         return failed

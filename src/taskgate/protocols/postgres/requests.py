@@ -5,33 +5,26 @@ A handler is a method named after its message (see `turns` for how it waits).
 Source: PostgreSQL documentation, "Message Flow".
 """
 
-from collections.abc import Generator
 from hashlib import sha256
-from typing import Any
 
-from taskgate.model.action import Request
 from taskgate.model.decision import Outcome
-from taskgate.model.errors import (
-    Denied,
-    OverLimit,
-    TaskgateError,
-    Unreadable,
-    UpstreamFault,
-)
+from taskgate.model.errors import Denied, TaskgateError
 from taskgate.protocols.gate import Admission
 from taskgate.protocols.postgres import messages, tags
-from taskgate.protocols.postgres.conversation import AskHold, Conversation
+from taskgate.protocols.postgres.admitting import Admitting
+from taskgate.protocols.postgres.asking import INTERNAL_NAME
+from taskgate.protocols.postgres.conversation import IN_TRANSACTION, Conversation
 from taskgate.protocols.postgres.errors import Sqlstate
-from taskgate.protocols.postgres.judging import Judged, judge_text, judged_of, request_of
+from taskgate.protocols.postgres.judging import Judged, judged_of
 from taskgate.protocols.postgres.parameters import readable_parameters
 from taskgate.protocols.postgres.pipeline import Expected, Run, Step
-from taskgate.protocols.postgres.session_names import Portal, Prepared
-from taskgate.protocols.postgres.turns import Drained, Held, Turns, Wait, Work
-from taskgate.sql.catalog import Catalog
-from taskgate.sql.facts import SessionNames
+from taskgate.protocols.postgres.session_names import Described, Portal, Prepared
+from taskgate.protocols.postgres.turns import Drained, Work
+
+_MAX_NAME_BYTES = 63
 
 
-class Requests(Turns):
+class Requests(Admitting):
     """The client's half of the exchange."""
 
     def __init__(self, shared: Conversation) -> None:
@@ -50,35 +43,6 @@ class Requests(Turns):
             tags.COPY_FAIL: self._copy,
             tags.FUNCTION_CALL: self._function_call,
         }
-
-    # Judging.
-
-    def _known(self, text: str) -> Judged | None:
-        c = self._c
-        if c.resolution.dirty:
-            return None
-        return c.texts.get(text, c.resolution.catalog, c.gate.policy_version(), self._now)
-
-    def _judge(self, text: str) -> Generator[Wait, Any, Judged]:
-        c = self._c
-        known = self._known(text)
-        if known is not None:
-            return known
-        # With the search path in doubt nothing already known may be used: an empty catalog makes
-        # the analysis ask for every name, and the answer says which catalog counts now.
-        catalog = c.resolution.catalog
-        if c.resolution.dirty:
-            catalog = Catalog(schemas=(), user="")
-        catalog.expire(self._now)
-        names = SessionNames(
-            prepared={n: p.script for n, p in c.names.prepared.items()},
-            cursors={n: p.facts[-1] for n, p in c.names.portals.items() if p.facts},
-            settled=not c.resolution.changed_in_transaction,
-        )
-        judged = yield from judge_text(text, catalog, names, c.gate, self._now)
-        if judged.catalog is c.resolution.catalog and not c.resolution.dirty:
-            c.texts.put(judged)
-        return judged
 
     # The simple query protocol.
 
@@ -104,8 +68,9 @@ class Requests(Turns):
     def _run_query(self, frame: bytes, judged: Judged, admission: Admission) -> None:
         c = self._c
         run = Run(admission.number, judged, started_at=self._now)
-        c.pipeline.push(Expected(Step.QUERY, run=run))
-        self._sent(judged)
+        expected = Expected(Step.QUERY, run=run)
+        c.pipeline.push(expected)
+        self._sent(judged, expected)
         c.out.to_upstream.append(frame)
 
     def _function_call(self, frame: bytes) -> Work | None:
@@ -125,25 +90,44 @@ class Requests(Turns):
 
     def _parse(self, frame: bytes) -> Work | None:
         message = messages.parse_parse(frame)
+        ensure_own(message.name)
         judged = self._known(message.text)
-        if judged is not None:
-            self._run_parse(frame, message.name, judged)
+        if judged is not None and not self._taken(message.name):
+            self._run_parse(frame, message, judged)
             return None
         return self._parse_slowly(frame, message)
 
-    def _parse_slowly(self, frame: bytes, message: messages.Parse) -> Work:
-        judged = yield from self._judge_or_record(message.text)
-        self._run_parse(frame, message.name, judged)
+    def _taken(self, name: str) -> bool:
+        return bool(name) and name in self._c.names.prepared
 
-    def _run_parse(self, frame: bytes, name: str, judged: Judged) -> None:
-        c = self._c
+    def _parse_slowly(self, frame: bytes, message: messages.Parse) -> Work:
+        if self._taken(message.name):
+            yield Drained()
+            if self._taken(message.name):
+                raise Sqlstate("42P05", f'prepared statement "{message.name}" already exists')
+        judged = yield from self._judge_or_record(message.text)
+        self._run_parse(frame, message, judged)
+
+    def _run_parse(self, frame: bytes, message: messages.Parse, judged: Judged) -> None:
         if judged.decision.outcome is Outcome.DENY:
             self._admit(self._request(judged), judged)
-        error = c.gate.prepared(judged.text, judged.decision)
+        error = self._c.gate.prepared(judged.text, judged.decision)
         if error is not None:
             raise error
-        prepared = Prepared(judged.text, judged.script, judged)
-        c.pipeline.push(Expected(Step.PARSE, undo=c.names.prepare(name, prepared)))
+        prepared = Prepared(judged.text, judged.script, judged, types=message.parameter_types)
+        self._send_parse(frame, message.name, prepared)
+
+    def _send_parse(
+        self, frame: bytes, name: str, prepared: Prepared, *, own: bool = False
+    ) -> None:
+        c = self._c
+        judged = prepared.judged
+        prepared.meant = judged.analysis.statements[-1] if judged.analysis.statements else None
+        prepared.resolution = judged.analysis.resolution
+        prepared.epoch = c.names.epoch
+        prepared.cycle = c.pipeline.cycles_sent
+        undo = c.names.prepare(name, prepared)
+        c.pipeline.push(Expected(Step.PARSE, internal=own, made=prepared, undo=undo))
         c.out.to_upstream.append(frame)
         if judged.decision.masks:
             self._describe_for_masks(name, prepared)
@@ -151,14 +135,45 @@ class Requests(Turns):
     def _describe_for_masks(self, name: str, prepared: Prepared) -> None:
         """The masks need to know the result's columns, whether or not the client asks."""
         c = self._c
-        prepared.describing = True
-        prepared.fields = None
-        c.pipeline.push(Expected(Step.DESCRIBE_STATEMENT, internal=True, prepared=prepared))
+        prepared.described = Described()
+        c.pipeline.push(
+            Expected(Step.DESCRIBE_STATEMENT, internal=True, described=prepared.described)
+        )
         c.out.to_upstream.append(messages.encode_describe(messages.STATEMENT, name))
+
+    def _in_doubt(self, made: Prepared | Portal | None) -> bool:
+        """Whether the resource may hold something else under the name than `made`: it was sent in
+        an earlier cycle that may fail yet, or a statement under way makes names."""
+        if self._making is not None and not self._making.settled:
+            return True
+        if made is None or made.confirmed:
+            return False
+        return made.cycle != self._c.pipeline.cycles_sent
 
     def _bind(self, frame: bytes) -> Work | None:
         message = messages.parse_bind(frame)
+        ensure_own(message.statement)
+        ensure_own(message.portal)
         prepared = self._c.names.prepared.get(message.statement)
+        if self._in_doubt(prepared) or self._opened(message.portal):
+            return self._bind_drained(frame, message)
+        return self._bind_to(frame, message, prepared)
+
+    def _opened(self, portal: str) -> bool:
+        return bool(portal) and portal in self._c.names.portals
+
+    def _bind_drained(self, frame: bytes, message: messages.Bind) -> Work:
+        yield Drained()
+        if self._opened(message.portal):
+            raise Sqlstate("42P03", f'cursor "{message.portal}" already exists')
+        prepared = self._c.names.prepared.get(message.statement)
+        work = self._bind_to(frame, message, prepared)
+        if work is not None:
+            yield from work
+
+    def _bind_to(
+        self, frame: bytes, message: messages.Bind, prepared: Prepared | None
+    ) -> Work | None:
         if prepared is None:
             raise Sqlstate("26000", f'prepared statement "{message.statement}" does not exist')
         if self._still_good(prepared.judged):
@@ -175,14 +190,9 @@ class Requests(Turns):
         )
 
     def _bind_slowly(self, frame: bytes, message: messages.Bind, prepared: Prepared) -> Work:
-        before = prepared.judged
-        if before.session_bound:
+        if prepared.judged.session_bound:
             yield Drained()
-        judged = yield from self._judge_or_record(prepared.text)
-        prepared.judged = judged
-        if not judged.same_meaning(before):
-            prepared.fields = None
-            prepared.describing = False
+        prepared.judged = yield from self._judge_or_record(prepared.text)
         self._run_bind(frame, message, prepared)
 
     def _run_bind(self, frame: bytes, message: messages.Bind, prepared: Prepared) -> None:
@@ -190,34 +200,69 @@ class Requests(Turns):
         judged = prepared.judged
         if judged.decision.outcome is Outcome.DENY:
             self._admit(self._request(judged), judged)
-        if judged.decision.masks and prepared.fields is None and not prepared.describing:
+        if self._means_something_else(prepared):
+            prepared = self._parse_again(message.statement, prepared)
+        if judged.decision.masks and prepared.described is None:
             self._describe_for_masks(message.statement, prepared)
         portal = Portal(
             facts=judged.analysis.statements,
             judged=judged,
             prepared=prepared,
+            described=prepared.described,
             formats=message.result_formats,
             parameters=readable_parameters(message),
             parameter_digest=sha256(frame).digest()
             if judged.decision.outcome is Outcome.HOLD
             else b"",
             cycle=c.pipeline.cycles_sent,
+            epoch=c.names.epoch,
         )
         undo = c.names.open_portal(message.portal, portal)
-        c.pipeline.push(Expected(Step.BIND, undo=undo))
+        c.pipeline.push(Expected(Step.BIND, made=portal, undo=undo))
         c.out.to_upstream.append(frame)
+
+    def _means_something_else(self, prepared: Prepared) -> bool:
+        """Whether what the resource has ready may not be what the verdict is about. It does not
+        read a text again for a new table earlier in the search path, nor for another cursor."""
+        judged = prepared.judged
+        if judged.session_bound:
+            return prepared.epoch != self._c.names.epoch
+        if prepared.types is not None:
+            return prepared.resolution != judged.analysis.resolution
+        return judged.analysis.statements != (prepared.meant,)
+
+    def _parse_again(self, name: str, prepared: Prepared) -> Prepared:
+        """Has the resource read the text anew, in the client's stead and unseen by it."""
+        c = self._c
+        if prepared.types is None:
+            raise Denied(
+                f'prepared statement "{name}" was prepared when its names meant something else',
+                rule="unknown is refused",
+                hint="DEALLOCATE it, and PREPARE it again",
+            )
+        c.pipeline.push(Expected(Step.CLOSE, internal=True, undo=c.names.deallocate(name)))
+        c.out.to_upstream.append(messages.encode_close(messages.STATEMENT, name))
+        message = messages.Parse(name, prepared.text, prepared.types)
+        again = Prepared(prepared.text, prepared.script, prepared.judged, types=prepared.types)
+        self._send_parse(messages.encode_parse(message), name, again, own=True)
+        return again
 
     def _execute(self, frame: bytes) -> Work | None:
         name = messages.parse_execute(frame).portal
         portal = self._c.names.portals.get(name)
+        if self._in_doubt(portal):
+            return self._execute_drained(frame, name)
+        return self._execute_portal(frame, name, portal)
+
+    def _execute_drained(self, frame: bytes, name: str) -> Work:
+        yield Drained()
+        work = self._execute_portal(frame, name, self._c.names.portals.get(name))
+        if work is not None:
+            yield from work
+
+    def _execute_portal(self, frame: bytes, name: str, portal: Portal | None) -> Work | None:
         if portal is None:
             raise Sqlstate("34000", f'portal "{name}" does not exist')
-        if portal.admitted:
-            error = self._c.gate.go_on(portal.admitted)
-            if error is not None:
-                raise error
-            self._run_execute(frame, portal, portal.admitted)
-            return None
         judged = portal.judged
         if judged.decision.policy_version != self._c.gate.policy_version():
             judged = judged_of(
@@ -229,6 +274,12 @@ class Requests(Turns):
                 self._now,
             )
             portal.judged = judged
+        if portal.admitted and judged.decision.outcome is not Outcome.DENY:
+            error = self._c.gate.go_on(portal.admitted)
+            if error is not None:
+                raise error
+            self._run_execute(frame, portal, portal.admitted)
+            return None
         if judged.decision.outcome is Outcome.HOLD or judged.session_bound:
             return self._execute_slowly(frame, portal)
         admission = self._admit(self._portal_request(portal), judged)
@@ -240,7 +291,7 @@ class Requests(Turns):
             # EXECUTE and FETCH name what earlier steps of the pipeline may have changed.
             yield Drained()
             judged = yield from self._judge_or_record(portal.judged.text)
-            if not judged.same_meaning(portal.judged):
+            if portal.epoch != self._c.names.epoch or not judged.same_meaning(portal.judged):
                 raise Denied(
                     "what the statement names changed between Bind and Execute",
                     rule="unknown is refused",
@@ -258,8 +309,9 @@ class Requests(Turns):
         c = self._c
         portal.admitted = number
         run = Run(number, portal.judged, portal, started_at=self._now)
-        c.pipeline.push(Expected(Step.EXECUTE, run=run))
-        self._sent(portal.judged)
+        expected = Expected(Step.EXECUTE, run=run)
+        c.pipeline.push(expected)
+        self._sent(portal.judged, expected)
         c.out.to_upstream.append(frame)
 
     def _describe(self, frame: bytes) -> None:
@@ -270,7 +322,7 @@ class Requests(Turns):
             prepared = c.names.prepared.get(name)
             if prepared is None:
                 raise Sqlstate("26000", f'prepared statement "{name}" does not exist')
-            c.pipeline.push(Expected(Step.DESCRIBE_STATEMENT, prepared=prepared))
+            c.pipeline.push(Expected(Step.DESCRIBE_STATEMENT))
         else:
             portal = c.names.portals.get(name)
             if portal is None:
@@ -282,6 +334,7 @@ class Requests(Turns):
         c = self._c
         message = messages.parse_close(frame)
         name = message.name
+        ensure_own(name)
         if message.kind == messages.STATEMENT:
             undo = c.names.deallocate(name) if name != "*" else None
         else:
@@ -293,9 +346,11 @@ class Requests(Turns):
         self._c.out.to_upstream.append(frame)
 
     def _sync(self, frame: bytes) -> None:
+        c = self._c
         self.skipping = False
-        self._c.pipeline.push(Expected(Step.SYNC))
-        self._c.out.to_upstream.append(frame)
+        c.resolution.synced(in_transaction=c.status == IN_TRANSACTION)
+        c.pipeline.push(Expected(Step.SYNC))
+        c.out.to_upstream.append(frame)
 
     def _copy(self, frame: bytes) -> None:
         """COPY data of an admitted statement goes through; any other is dropped, as PostgreSQL
@@ -314,63 +369,17 @@ class Requests(Turns):
             )
         return False
 
-    # Admission.
 
-    def _request(self, judged: Judged) -> Request:
-        return request_of(judged, self._c.where)
-
-    def _portal_request(self, portal: Portal) -> Request:
-        return request_of(portal.judged, self._c.where, portal.parameters, portal.parameter_digest)
-
-    def _admit(self, request: Request, judged: Judged) -> Admission:
-        admission = self._c.gate.admit(request, judged.decision)
-        if admission.outcome is Outcome.DENY:
-            raise admission.error or Denied("refused")
-        return admission
-
-    def _judge_or_record(self, text: str) -> Generator[Wait, Any, Judged]:
-        try:
-            judged = yield from self._judge(text)
-        except (Unreadable, OverLimit, UpstreamFault) as error:
-            self._c.gate.refuse(text, error)
-            raise
-        return judged
-
-    def _hold(self, admission: Admission, request: Request) -> Generator[Wait, Any, None]:
-        self._c.out.commands.append(AskHold(admission, request))
-        yield Held(admission.number)
-
-    def _judge_again(
-        self, before: Judged, admission: Admission, request: Request, portal: Portal | None = None
-    ) -> Generator[Wait, Any, Judged]:
-        """After a hold: what was approved must still be what would run, and the grant hold."""
-        c = self._c
-        c.resolution.dirty = True
-        judged = yield from self._judge_or_record(before.text)
-        now_request = request_of(
-            judged,
-            c.where,
-            request.parameters,
-            portal.parameter_digest if portal is not None else b"",
+def ensure_own(name: str) -> None:
+    """Raises: Sqlstate for the name of a statement or portal that may be another's: one that the
+    gate uses itself, or that the resource would cut. It keeps NAMEDATALEN - 1 bytes, and takes two
+    names alike that differ after those."""
+    if name == INTERNAL_NAME:
+        raise Sqlstate("42939", f'the name "{name}" is the gate\'s own', hint="use another name")
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        raise Sqlstate(
+            "42622",
+            f"the name of a statement or portal is {len(name.encode())} bytes long; at most "
+            f"{_MAX_NAME_BYTES} count",
+            hint="use shorter names",
         )
-        if judged.decision.outcome is Outcome.DENY:
-            self._admit(now_request, judged)
-        if now_request.digest != request.digest:
-            error = Denied(
-                "what the statement names, or the policy, changed while it was held, so the "
-                "approval no longer covers it",
-                rule=before.decision.rule,
-                hint="send the statement again to ask anew",
-            )
-            c.gate.refuse(before.text, error)
-            raise error
-        ended = c.gate.go_on(admission.number)
-        if ended is not None:
-            raise ended
-        return judged
-
-    def _sent(self, judged: Judged) -> None:
-        c = self._c
-        if judged.tainted:
-            c.names.tainted = True
-        c.resolution.sent(judged.analysis.statements)

@@ -144,14 +144,14 @@ class Results:
         portal = run.portal
         if not run.judged.decision.masks:
             return
-        prepared = portal.prepared if portal is not None else None
-        if portal is None or prepared is None or prepared.fields is None:
+        described = portal.described if portal is not None else None
+        facts = run.judged.analysis.statements
+        if portal is None or described is None or not described.fields or not facts:
             # A simple query's rows are described first; rows without a description are refused.
             run.output = REFUSED_ROWS
             return
-        facts = run.judged.analysis.statements
         run.output = plan_rows(
-            run.judged, facts[-1], prepared.fields, portal.formats, self._mask_key
+            run.judged, facts[-1], described.fields, portal.formats, self._mask_key
         )
 
     def describe(self, run: Run, frame: bytes) -> None:

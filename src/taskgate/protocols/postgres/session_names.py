@@ -3,7 +3,8 @@
 SQL's PREPARE and the protocol's Parse fill one namespace, DECLARE and Bind another (PostgreSQL
 docs, "Extended Query"). What the resource holds under a name and what the gate judged under it
 must be the same at all times; where that cannot be told the name is forgotten, and its use
-refused.
+refused. What was sent to be made is not `confirmed` before the resource says so: until then it can
+be counted on in its own cycle of the pipeline only, where an error would void what follows too.
 """
 
 from collections.abc import Callable
@@ -25,16 +26,33 @@ COMMITTED = -1
 
 
 @dataclass(slots=True)
+class Described:
+    """What the resource says of a statement's result columns; None as long as it has not. Whoever
+    asks anew makes a new one: portals keep that of their own Bind."""
+
+    fields: "tuple[Field, ...] | None" = None
+
+
+@dataclass(slots=True)
 class Prepared:
-    """A statement the resource holds ready. `fields` are its result columns once described;
-    `describing` says that the gate has asked for them."""
+    """A statement the resource holds ready.
+
+    `judged` is the latest verdict on it. `meant` is what it was found to do when the resource read
+    it, and `resolution` what its names then were: the resource may go on with that. `types` are
+    its parameters' declared types, None if SQL's PREPARE made it. `epoch` is that of the names
+    when it was sent. `described` is None until the gate has asked for its columns.
+    """
 
     text: str
     script: "Script"
     judged: "Judged"
-    fields: "tuple[Field, ...] | None" = None
-    describing: bool = False
-    recorded: bool = False
+    meant: "StatementFacts | None" = None
+    resolution: str = ""
+    types: tuple[int, ...] | None = None
+    described: Described | None = None
+    epoch: int = 0
+    cycle: int = 0
+    confirmed: bool = False
 
 
 @dataclass(slots=True)
@@ -42,13 +60,14 @@ class Portal:
     """A bound statement, or a cursor (then `prepared` is None and `facts` say what it reads).
 
     `level` counts the savepoints that were open when it was made, `cycle` the cycles of the
-    pipeline sent before it. `admitted` is the request
-    number of its first Execute: fetching on is the same request.
+    pipeline sent before it; `epoch` is that of the names when it was bound. `admitted` is the
+    request number of its first Execute: fetching on is the same request.
     """
 
     facts: tuple[StatementFacts, ...]
     judged: "Judged"
     prepared: Prepared | None = None
+    described: Described | None = None
     formats: tuple[int, ...] = ()
     parameters: tuple[str | None, ...] = ()
     parameter_digest: bytes = b""
@@ -56,36 +75,39 @@ class Portal:
     cycle: int = 0
     with_hold: bool = False
     admitted: int = 0
+    epoch: int = 0
+    confirmed: bool = False
 
 
 class SessionState:
     """Names to what stands behind them. Every change returns how to take it back.
 
     `tainted`: in this transaction a statement ran whose errors might quote a masked value, if only
-    at commit (deferred constraints).
+    at commit (deferred constraints). `epoch` counts the times that SQL changed what names stand
+    for.
     """
 
-    __slots__ = ("portals", "prepared", "savepoints", "tainted")
+    __slots__ = ("epoch", "portals", "prepared", "savepoints", "tainted")
 
     def __init__(self) -> None:
         self.prepared: dict[str, Prepared] = {}
         self.portals: dict[str, Portal] = {}
         self.savepoints: list[str] = []
         self.tainted = False
+        self.epoch = 0
+
+    def drained(self) -> None:
+        """Every answer has come: what the resource has not confirmed is not there."""
+        self.prepared = {n: p for n, p in self.prepared.items() if p.confirmed}
+        self.portals = {n: p for n, p in self.portals.items() if p.confirmed}
 
     def prepare(self, name: str, prepared: Prepared) -> Callable[[], None]:
-        """Notes a statement that is being prepared.
-
-        A name already taken stays as it is: the resource will refuse to take it again, except
-        the unnamed statement, which each Parse replaces.
+        """Notes a statement that is being prepared, in place of any of that name.
 
         Raises:
             OverLimit: too many prepared statements.
         """
-        before = self.prepared.get(name)
-        if before is not None and name:
-            return _nothing
-        if len(self.prepared) >= MAX_PREPARED_STATEMENTS:
+        if name not in self.prepared and len(self.prepared) >= MAX_PREPARED_STATEMENTS:
             raise OverLimit(
                 f"this session holds {MAX_PREPARED_STATEMENTS} prepared statements",
                 hint="close (DEALLOCATE) those no longer needed",
@@ -112,14 +134,12 @@ class SessionState:
         return undo
 
     def open_portal(self, name: str, portal: Portal) -> Callable[[], None]:
-        """Notes a portal or cursor being made; like `prepare`, a taken name stays.
+        """Notes a portal or cursor being made, in place of any of that name.
 
         Raises:
             OverLimit: too many portals.
         """
-        if name and name in self.portals:
-            return _nothing
-        if len(self.portals) >= MAX_PORTALS:
+        if name not in self.portals and len(self.portals) >= MAX_PORTALS:
             raise OverLimit(f"this transaction has {MAX_PORTALS} portals open", hint="close some")
         portal.level = len(self.savepoints)
         self.portals[name] = portal
@@ -147,9 +167,12 @@ class SessionState:
         self.savepoints.append(name)
 
     def rollback_to(self, name: str) -> None:
-        """Cursors made since the savepoint are gone; one not known clears them all."""
+        """Cursors made since the savepoint are gone; one not known clears them all. What is not
+        confirmed yet is made after the rollback."""
         level = self._level(name)
-        self.portals = {n: p for n, p in self.portals.items() if p.level <= level}
+        self.portals = {
+            n: p for n, p in self.portals.items() if p.level <= level or not p.confirmed
+        }
         del self.savepoints[level + 1 :]
 
     def release(self, name: str) -> None:
@@ -158,16 +181,16 @@ class SessionState:
             portal.level = min(portal.level, level)
         del self.savepoints[level:]
 
-    def transaction_ended(self, *, rolled_back: bool, cycles_done: int) -> None:
-        """Portals live no longer than their transaction, but for committed holdable cursors, and
-        those that a later cycle of the pipeline has made already."""
+    def transaction_ended(self, *, rolled_back: bool) -> None:
+        """Portals live no longer than their transaction, but for committed holdable cursors. Those
+        not confirmed yet are made after its end: answers come in order."""
         self.savepoints.clear()
-        self.tainted = False
         if not self.portals:
             return
+        self.epoch += 1
         kept: dict[str, Portal] = {}
         for name, portal in self.portals.items():
-            if portal.cycle >= cycles_done:
+            if not portal.confirmed:
                 kept[name] = portal
             elif portal.with_hold and (portal.level == COMMITTED or not rolled_back):
                 portal.level = COMMITTED
@@ -179,7 +202,3 @@ class SessionState:
             if self.savepoints[level] == name:
                 return level
         return -1
-
-
-def _nothing() -> None:
-    """Nothing was assumed, so there is nothing to take back."""

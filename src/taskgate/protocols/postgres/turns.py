@@ -22,6 +22,7 @@ from taskgate.model.errors import (
 )
 from taskgate.model.limits import MAX_PENDING_BYTES, MAX_PENDING_FRAMES
 from taskgate.protocols.postgres import messages, tags
+from taskgate.protocols.postgres.asking import INTERNAL_NAME, ask
 from taskgate.protocols.postgres.conversation import (
     FAILED,
     IN_TRANSACTION,
@@ -37,7 +38,6 @@ from taskgate.sql.catalog import Catalog, catalog_query
 # What is sent to leave the resource's transaction as a failed statement of the client's would:
 # no grammar takes it, so it cannot do anything else than fail.
 _FAILING_TEXT = "taskgate refused this request"
-_INTERNAL_NAME = "taskgate internal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Turns:
         """Goes on with what waits, as far as it can."""
         self._now = now
         if isinstance(self._waiting, Drained) and not self._c.pipeline:
-            self._resume(None)
+            self._drained()
         while self._pending and self._work is None and not self.ended:
             frame = self._pending.popleft()
             self._pending_bytes -= len(frame)
@@ -193,6 +193,10 @@ class Turns:
             self._work = work
             self._step(lambda: work.send(None))
 
+    def _drained(self) -> None:
+        self._c.names.drained()
+        self._resume(None)
+
     def _resume(self, value: Catalog | None) -> None:
         work = self._work
         if work is not None:
@@ -224,7 +228,7 @@ class Turns:
             # What was sent before must be answered, or the wait could be for ever.
             self._c.out.to_upstream.append(messages.FLUSH)
         if isinstance(wait, Drained) and not self._c.pipeline:
-            self._resume(None)
+            self._drained()
 
     def _failed(self, error: TaskgateError) -> None:
         if isinstance(error, NotRecorded | ProtocolViolation):
@@ -251,7 +255,7 @@ class Turns:
             return
         c.pipeline.push(Expected(Step.PARSE, internal=True, instead=answer))
         c.out.to_upstream.append(
-            messages.encode_parse(messages.Parse(_INTERNAL_NAME, _FAILING_TEXT))
+            messages.encode_parse(messages.Parse(INTERNAL_NAME, _FAILING_TEXT))
         )
         # The client may wait for this error without sending a Sync first.
         c.out.to_upstream.append(messages.FLUSH)
@@ -261,20 +265,16 @@ class Turns:
     def _look_up(self, wait: LookUp) -> None:
         c = self._c
         if c.status == FAILED and not c.pipeline.open:
-            self._throw(
-                Sqlstate(
-                    "25P02",
-                    "current transaction is aborted, commands ignored until end of transaction "
-                    "block",
-                )
-            )
+            self._throw(_aborted())
             return
-        text = catalog_query(wait.names)
         found: list[bytes] = []
 
         def answer(value: bytes | None, error: str) -> None:
             if value is not None:
                 found.append(value)
+            elif error and c.status == FAILED:
+                # What was sent before has failed meanwhile.
+                self._looked_up(None, _aborted())
             elif error:
                 problem = UpstreamFault(
                     f"the statement's names could not be looked up at the resource: {error}",
@@ -284,19 +284,12 @@ class Turns:
             else:
                 self._looked_up(b"".join(found).decode("utf-8", "replace"), None)
 
-        if not c.pipeline.open:
-            c.pipeline.push(Expected(Step.QUERY, internal=True, answer=answer))
-            c.out.to_upstream.append(messages.encode_query(text))
-            return
-        name = _INTERNAL_NAME
-        for step in (Step.PARSE, Step.BIND, Step.EXECUTE, Step.CLOSE, Step.CLOSE):
-            here = answer if step is Step.EXECUTE else None
-            c.pipeline.push(Expected(step, internal=True, answer=here))
-        c.out.to_upstream += [
-            messages.encode_parse(messages.Parse(name, text)),
-            messages.encode_bind(messages.Bind(name, name)),
-            messages.encode_execute(name),
-            messages.encode_close(messages.PORTAL, name),
-            messages.encode_close(messages.STATEMENT, name),
-            messages.FLUSH,
-        ]
+        ask(c, catalog_query(wait.names), answer)
+
+
+def _aborted() -> Sqlstate:
+    """What PostgreSQL says of any statement in a failed transaction."""
+    return Sqlstate(
+        "25P02",
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )

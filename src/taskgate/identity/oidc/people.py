@@ -1,0 +1,53 @@
+"""From a provider's claims to an Identity."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from taskgate.identity.oidc.claims import Spans, authenticated_at, subject_of
+from taskgate.identity.oidc.settings import GroupMapping, ProviderSettings
+from taskgate.model import limits
+from taskgate.model.identity import Identity, IdentityKind
+
+_MAX_GROUP_CHARS: Final = 255
+
+
+def identity_of(
+    settings: ProviderSettings, claims: Mapping[str, Any], spans: Spans, method: str
+) -> Identity:
+    """Who the claims of a checked token speak of. Raises: TokenRefused."""
+    return Identity(
+        subject=subject_of(claims, settings.subject_claim),
+        issuer=settings.name,
+        kind=_kind_of(claims),
+        groups=groups_of(settings.groups, claims),
+        authenticated_at=authenticated_at(claims, spans),
+        method=method,
+    )
+
+
+def groups_of(mapping: GroupMapping, claims: Mapping[str, Any]) -> frozenset[str]:
+    """The gate's groups for a token's claims. What is no list of names gives none: rights come
+    from what is understood only."""
+    value: Any = claims
+    for part in mapping.claim:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or len(listed) > limits.MAX_GROUPS_PER_IDENTITY:
+        return frozenset()
+    names = [one for one in listed if isinstance(one, str) and _is_name(one)]
+    if mapping.renamed is not None:
+        return frozenset(ours for name in names for ours in mapping.renamed.get(name, ()))
+    return frozenset(mapping.prefix + name for name in names)
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _MAX_GROUP_CHARS and text.isprintable()
+
+
+def _kind_of(claims: Mapping[str, Any]) -> IdentityKind:
+    """A client that got a token for itself is no person: RFC 9068 section 2.2 makes it the
+    subject, and providers have marks of their own."""
+    client = claims.get("client_id", claims.get("azp"))
+    itself = isinstance(client, str) and claims.get("sub") == client
+    marked = claims.get("idtyp") == "app" or claims.get("gty") == "client-credentials"
+    return IdentityKind.WORKLOAD if itself or marked else IdentityKind.HUMAN
