@@ -57,6 +57,11 @@ test-drivers: setup ## psycopg's and asyncpg's own suites, direct and through th
 	@scripts/system-packages.sh postgresql-15
 	@$(BIN)/python -m tests.drivers
 
+.PHONY: test-long
+test-long: setup ## The tests that take minutes
+	@scripts/system-packages.sh postgresql-15
+	@scripts/pytest.sh -m long
+
 .PHONY: clean-room
 clean-room: ## demo-tour and test in a fresh Debian 12 (root only)
 	@scripts/clean-room.sh

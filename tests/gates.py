@@ -66,17 +66,20 @@ def running_gate(
     durability: str = "process",
     files: Mapping[str, str] | None = None,
     databases: tuple[str, ...] = (),
+    more: Mapping[str, object] | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Iterator[RunningGate]:
     """A gateway of its own before `server`, with resource `target` and the given task documents.
 
     `user` is whom the gate signs in as at the server. `files` are further policy files,
-    `databases` those that clients may name besides `database`.
+    `databases` those that clients may name besides `database`, `more` further keys of the
+    gateway's configuration, `secrets` further variables of its environment.
     """
     with tempfile.TemporaryDirectory(prefix="tg-gate-") as directory:
         own = OwnGate(
             Path(directory),
             Ports(free_port(), free_port()),
-            secrets={"TARGET_PASSWORD": PASSWORD},
+            secrets={"TARGET_PASSWORD": PASSWORD, **(secrets or {})},
         )
         resource = RESOURCE.format(
             port=server.port,
@@ -89,6 +92,7 @@ def running_gate(
         own.configure(
             {"target.yaml": resource, "tasks.yaml": "---\n".join(tasks), **(files or {})},
             durability=durability,
+            more=more,
         )
         everyone = (OPERATOR, *people)
         own.add_people(everyone)

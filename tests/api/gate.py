@@ -33,6 +33,7 @@ PEOPLE: Mapping[str, tuple[str, ...]] = {
     "rev": ("revoke",),
     "aut": ("authors",),
     "adm": ("admins",),
+    "off": ("offboarders",),
     "non": (),
 }
 POLICY = """
@@ -86,6 +87,8 @@ permit:
 {kind: Role, name: revokers, for: {groups: [revoke]}, may: [revoke]}
 ---
 {kind: Role, name: writers, for: {groups: [authors]}, may: [author]}
+---
+{kind: Role, name: leavers, for: {groups: [offboarders]}, may: [offboard]}
 ---
 {kind: Role, name: keepers, for: {groups: [admins]}, may: [administer]}
 """

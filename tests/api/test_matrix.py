@@ -76,6 +76,13 @@ CASES = [
     Case("POST", "/v1/users/ghost/groups", only("adm"), 404, body={"groups": ["leads"]}),
     Case("POST", "/v1/users/ghost/disable", only("adm"), 404),
     Case("POST", "/v1/users/ghost/enable", only("adm"), 404),
+    Case("POST", f"/v1/grants/{GHOST}/derive", EVERYBODY, 404, body={}),
+    Case("POST", "/v1/people/ghost/offboard", only("off"), 404, body={"why": "the matrix"}),
+    Case("POST", "/v1/people/ghost/reinstate", only("off"), 404, body={"why": "the matrix"}),
+    Case(
+        "POST", "/v1/where-used", only("aud", "adm", "off"), body={"what": "sales-report"}
+    ),
+    Case("GET", "/v1/hygiene", only("aud", "adm", "off")),
     Case("GET", "/v1/ca", EVERYBODY, public=True),
     Case("GET", "/healthz", EVERYBODY, public=True),
     Case("GET", "/readyz", EVERYBODY, public=True),

@@ -7,11 +7,12 @@ at every byte the client was sent, and behind the gate at what the server holds.
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
 
+from taskgate.demo.cluster import ClusterFault
 from taskgate.demo.gate import Person
 from taskgate.protocols.postgres import messages
 from tests.end_to_end.conftest import Setting
@@ -43,6 +44,13 @@ CREATE TABLE app.visits (
     ON UPDATE CASCADE, visitor text NOT NULL, CHECK (region <> 'closed'));
 INSERT INTO app.visits VALUES (1, 'north', 'zz-secret-visitor');
 CREATE VIEW app.contacts AS SELECT id, email AS address, region FROM app.people;
+CREATE VIEW app.open_orders AS SELECT * FROM app.orders WHERE status <> 'done';
+CREATE VIEW app.late_orders AS SELECT * FROM app.open_orders;
+CREATE FUNCTION app.label(integer) RETURNS text LANGUAGE sql AS $$ SELECT 'label' $$;
+CREATE TABLE app.jobs (id integer PRIMARY KEY, state text NOT NULL);
+INSERT INTO app.jobs VALUES (1, 'new');
+CREATE FUNCTION app.on_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TRIGGER on_job BEFORE UPDATE ON app.jobs FOR EACH ROW EXECUTE FUNCTION app.on_job();
 CREATE TABLE lab.notes (id integer, body text);
 """
 
@@ -69,11 +77,13 @@ name: keeper
 resource: target
 for: {groups: [testers]}
 permit:
-  - select: [app.orders, app.people, "lab.*"]
+  - select: [app.orders, app.open_orders, app.late_orders, app.jobs, app.people, "lab.*"]
 hold:
-  - update: [app.orders]
+  - update: [app.orders, app.open_orders, app.late_orders, app.jobs]
     for: {groups: [leads], people: 1, within: 30s}
   - select: [app.payroll]
+    for: {groups: [leads], people: 1, within: 30s}
+  - call: [app.label]
     for: {groups: [leads], people: 1, within: 30s}
 ---
 kind: Task
@@ -232,15 +242,21 @@ class Live:
     def behind(self, sql: str) -> str:
         return self.setting.behind(sql)
 
+    def forget(self) -> None:
+        """Has the gate look every name up anew: it saw what was changed back behind it."""
+        with self.connect("everything") as connection:
+            connection.execute("CREATE TABLE lab.passing ()")
+            connection.execute("DROP TABLE lab.passing")
+
     @property
     def major(self) -> int:
         return self.setting.server.major
 
-    def waiting(self, seconds: float = 5.0) -> str:
+    def waiting(self, over: threading.Event, seconds: float = 10.0) -> str:
         """The one approval that is waited for, as soon as there is one; empty if none comes."""
         own = self.setting.gate.own
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not over.is_set():
             asked = own.ask("lead", "GET", "/v1/approvals")
             found = [one["id"] for one in asked if one["state"] == "waiting"]
             if found:
@@ -252,19 +268,25 @@ class Live:
         self.setting.gate.own.ask("lead", "POST", f"/v1/approvals/{approval}/approve", {})
 
     @contextmanager
-    def approving(self, meanwhile: str = "") -> Iterator[None]:
-        """The lead approves whatever is asked first, after `meanwhile` was run behind the gate."""
+    def approving(self, meanwhile: str = "") -> Iterator[list[str]]:
+        """The lead approves whatever is asked first, after `meanwhile` was run behind the gate;
+        the list has it once it was."""
+        done: list[str] = []
+        over = threading.Event()
 
         def work() -> None:
-            asked = self.waiting()
+            asked = self.waiting(over)
             if asked:
                 if meanwhile:
-                    self.behind(meanwhile)
+                    with suppress(ClusterFault):
+                        self.behind(f"SET lock_timeout = '300ms'; BEGIN; {meanwhile}; COMMIT")
+                        done.append(meanwhile)
                 self.approve(asked)
 
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            yield
+            yield done
         finally:
+            over.set()
             thread.join()

@@ -31,23 +31,19 @@ ORACLES = [
 
 
 @pytest.mark.parametrize("expression", ORACLES)
-@pytest.mark.parametrize("how", ["select", "binary", "copy", "csv", "copy-binary", "returning"])
+@pytest.mark.parametrize("how", ["select", "binary", "copy", "csv", "copy-binary"])
 def test_whether_an_expression_over_a_masked_column_is_null_is_not_shown(
     live: Live, expression: str, how: str
 ) -> None:
     text = f"SELECT {expression} AS x FROM app.people"
     if "agg(" in expression or "min(" in expression or "max(" in expression:
         text += " GROUP BY id"
-    elif how in ("select", "binary"):
-        text = f"SELECT {expression} AS x FROM app.people"
     with live.connect("masked") as connection, connection.cursor(binary=how == "binary") as cursor:
         try:
             if how in ("select", "binary"):
                 shown = {repr(row) for row in cursor.execute(text.encode()).fetchall()}
             else:
-                form = {"copy": "text", "csv": "csv", "copy-binary": "binary"}.get(how)
-                if form is None:
-                    pytest.skip("reading tasks write nothing")
+                form = {"copy": "text", "csv": "csv", "copy-binary": "binary"}[how]
                 with cursor.copy(f"COPY ({text}) TO STDOUT (FORMAT {form})".encode()) as copy:
                     data = b"".join(bytes(piece) for piece in copy)
                 assert SECRET not in data
@@ -142,7 +138,7 @@ GUESSES = [
     "SELECT id FROM app.people ORDER BY CASE WHEN id > 0 THEN email END",
     "SELECT DISTINCT p FROM app.people p",
     "SELECT count(DISTINCT p.id) FROM app.people p GROUP BY p",
-    "SELECT id FROM app.people FETCH FIRST (SELECT 1 + length(min(email)) FROM app.people)"
+    "SELECT id FROM app.people ORDER BY id FETCH FIRST (SELECT 1 + length(min(email)) FROM app.people)"
     " ROWS WITH TIES",
 ]
 NEWER = {

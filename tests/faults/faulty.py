@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -111,6 +112,22 @@ def eventually(look: Callable[[], T], otherwise: str, within_s: float = PATIENCE
         time.sleep(0.02)
 
 
+def refusal(faulty: Faulty, task: str, password: str, source: str = "127.0.0.1") -> bytes:
+    """What the gate says to a client without TLS, from its answer to the password on."""
+    body = struct.pack("!i", 196608) + b"user\0" + task.encode() + b"\0\0"
+    where = ("127.0.0.1", faulty.gate.port)
+    with socket.create_connection(where, timeout=30, source_address=(source, 0)) as client:
+        client.sendall(struct.pack("!i", len(body) + 4) + body)
+        told = client.recv(9)
+        if told[:1] == b"R":
+            client.sendall(b"p" + struct.pack("!i", len(password) + 5) + password.encode() + b"\0")
+            told = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := client.recv(65536):
+                told += piece
+    return told
+
+
 @contextlib.contextmanager
 def faulty_gate(
     server: Server,
@@ -160,9 +177,9 @@ def faulty_gate(
         own.config.write_text(yaml.safe_dump(configured))
         if recordings is not None:
             recordings(own.recordings)
-        own.add_people((OPERATOR, LEAD))
-        own.start()
         try:
+            own.add_people((OPERATOR, LEAD))
+            own.start()
             own.sign_in(OPERATOR, LEAD)
             yield Faulty(RunningGate(own), server, database)
         finally:

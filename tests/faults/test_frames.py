@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from taskgate.model import limits
 from tests.end_to_end.wire import Wire, message
 from tests.faults.faulty import Faulty
 
-_TOO_LONG = 8 * 1024 * 1024 + 5
+_TOO_LONG = limits.MAX_STATEMENT_BYTES + 5
 
 BROKEN = {
     "a length of less than itself": b"Q" + struct.pack("!i", 3),
@@ -29,8 +30,8 @@ BROKEN = {
 OVERSIZED = {
     "a statement": b"Q" + struct.pack("!i", _TOO_LONG),
     "a Parse": b"P" + struct.pack("!i", _TOO_LONG),
-    "a Bind": b"B" + struct.pack("!i", 64 * 1024 * 1024 + 5),
-    "a Sync": b"S" + struct.pack("!i", 20_000),
+    "a Bind": b"B" + struct.pack("!i", limits.MAX_BIND_BYTES + 5),
+    "a Sync": b"S" + struct.pack("!i", limits.MAX_SMALL_FRAME_BYTES + 5),
     "all that the length can say": b"Q" + struct.pack("!I", 0x7FFFFFFF),
 }
 

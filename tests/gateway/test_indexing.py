@@ -13,6 +13,7 @@ from taskgate.model.event import Event, EventKind
 from taskgate.model.grant import SessionInfo
 from taskgate.model.identity import Identity
 from taskgate.recording.journal import Journal
+from taskgate.recording.layout import days_from
 from taskgate.recording.recording import Recording
 
 NOW = 1_767_225_600.0
@@ -145,3 +146,62 @@ async def test_more_than_a_batch_is_fed_whole(journal: Journal, tmp_path: Path) 
         read(recording, number, "shop.a")
     await Feeder(journal.directory, index, tmp_path).catch_up()
     assert len(index.objects()) == 1_299
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+async def test_a_session_that_came_and_went_between_two_rounds_is_fed(
+    journal: Journal, tmp_path: Path, rounds: int
+) -> None:
+    index = MemoryIndex()
+    feeder = Feeder(journal.directory, index, tmp_path)
+    for _ in range(rounds):
+        await feeder.catch_up()
+    for number in range(3):
+        short = opened(journal, f"s-{number}")
+        read(short, 1, f"shop.t{number}")
+        short.seal(NOW + 2)
+        await feeder.catch_up()
+    assert index.objects() == ["shop.t0", "shop.t1", "shop.t2"]
+
+
+async def test_one_that_came_and_went_while_the_store_failed_is_fed_later(
+    journal: Journal, tmp_path: Path
+) -> None:
+    index = MemoryIndex()
+    feeder = Feeder(journal.directory, index, tmp_path)
+    await feeder.catch_up()
+    for number in range(2):
+        short = opened(journal, f"s-{number}")
+        read(short, 1, f"shop.t{number}")
+        short.seal(NOW + 2)
+    index.fails = 2
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await feeder.catch_up()
+    await feeder.catch_up()
+    assert index.objects() == ["shop.t0", "shop.t1"]
+
+
+async def test_what_was_fed_to_its_end_is_not_read_again(journal: Journal, tmp_path: Path) -> None:
+    index = MemoryIndex()
+    feeder = Feeder(journal.directory, index, tmp_path)
+    await feeder.catch_up()
+    short = opened(journal, "s-1")
+    read(short, 1, "shop.a")
+    short.seal(NOW + 2)
+    await feeder.catch_up()
+    index.rows.clear()
+    await feeder.catch_up()
+    assert index.objects() == []
+
+
+async def test_a_round_looks_at_recent_days_alone(tmp_path: Path) -> None:
+    for day in ("2019/02/03", "2025/12/30", "2025/12/31", "2026/01/01"):
+        (tmp_path / day).mkdir(parents=True)
+    for since, expected in (
+        (NOW, ["2026/01/01", "2025/12/31"]),
+        (NOW + 9 * 86_400, ["2026/01/01", "2025/12/31"]),
+        (NOW - 2 * 86_400, ["2026/01/01", "2025/12/31", "2025/12/30"]),
+    ):
+        found = [day.relative_to(tmp_path).as_posix() for day in days_from(tmp_path, since)]
+        assert found == expected

@@ -19,6 +19,7 @@ from taskgate.model.errors import (
 )
 from taskgate.model.identity import Identity
 from taskgate.model.token import GrantSelector
+from taskgate.store.following import LoopRevocations, SqliteRevocations
 from tests.identity.around import Node, node
 from tests.store.places import Place
 from tests.store.samples import ANN, DAN, NOW
@@ -316,8 +317,14 @@ async def test_a_node_that_hears_nothing_refuses_what_it_cannot_vouch_for(
     async def gone(*_: object) -> None:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(here.store.grants, "revocations_after", gone)
+    def unread(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    for reader in (SqliteRevocations, LoopRevocations):
+        monkeypatch.setattr(reader, "after", unread)
     monkeypatch.setattr(here.store.grants, "by_token", gone)
+    with pytest.raises(StoreUnavailable):
+        await here.grants.poll()
     here.grants.ensure(issued.grant)
     here.clock.pass_s(limits.REVOCATION_BLIND_S + 0.1)
     assert here.grants.blind

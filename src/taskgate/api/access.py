@@ -23,7 +23,6 @@ from taskgate.api.shapes import (
 )
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.signals import Signals
-from taskgate.identity.grants import Issued
 from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, NotFound, NotRecorded
@@ -71,7 +70,7 @@ class Doors:
             await parts.records.log(EventKind.LOGIN_FAILED, None, facts | {"from": source})
             raise
         await parts.records.log(EventKind.LOGIN, identity, {"door": door, "from": source})
-        issued = await parts.people.logins.issue(identity)
+        issued = await parts.people.logins.issue(identity, source=source, application=door)
         return LoggedIn(
             token=issued.token,
             expires_at=issued.login.expires_at,
@@ -148,7 +147,7 @@ async def request_grant(asked: GrantAsked, caller: CallerHere, parts: PartsHere)
         # Nobody has its token yet, and nobody shall.
         await parts.people.grants.revoke(GrantSelector(grant_id=grant.id), "it was not recorded")
         raise
-    connections, ca_pem = ways_of(parts, issued)
+    connections, ca_pem = connections_of(parts, issued.grant)
     return GrantIssued(
         grant=grant_shown(grant, parts.clock.now()),
         token=issued.token,
@@ -163,7 +162,7 @@ async def issue_token(grant_id: str, caller: CallerHere, parts: PartsHere) -> To
     facts = {"grant": grant_id}
     await parts.records.log(EventKind.TOKEN_ISSUED, caller.identity, facts)
     issued = await parts.people.grants.issue_token(caller.identity, grant_id)
-    connections, ca_pem = ways_of(parts, issued)
+    connections, ca_pem = connections_of(parts, issued.grant)
     return TokenIssued(token=issued.token, connections=connections, ca_pem=ca_pem)
 
 
@@ -257,6 +256,10 @@ def grant_shown(grant: Grant, now: float) -> GrantShown:
         revoked_at=grant.revoked_at,
         revoked_why=grant.revoked_why,
         live=grant.live(now),
+        parent=grant.parent,
+        step=grant.step,
+        uses_left=grant.uses_left,
+        permit=[[str(line) for line in level] for level in grant.narrowings],
     )
 
 
@@ -272,14 +275,14 @@ def _task_shown(task: Task, now: float) -> TaskShown:
     )
 
 
-def ways_of(parts: Parts, issued: Issued) -> tuple[list[Connection], str]:
+def connections_of(parts: Parts, grant: Grant) -> tuple[list[Connection], str]:
     """How to reach the grant's resources, and what to trust there."""
     policy = parts.policies.current
-    task = policy.tasks.get(issued.grant.task)
+    task = policy.tasks.get(grant.task)
     several = task is not None and len(task.resources) > 1
     reach = parts.reach
     found = []
-    for name in issued.grant.resources:
+    for name in grant.resources:
         resource = policy.resources.get(name)
         if resource is None:
             continue
@@ -289,7 +292,7 @@ def ways_of(parts: Parts, issued: Issued) -> tuple[list[Connection], str]:
                 protocol=resource.protocol,
                 host=reach.postgres_host,
                 port=reach.postgres_port,
-                user=f"{issued.grant.task}+{name}" if several else issued.grant.task,
+                user=f"{grant.task}+{name}" if several else grant.task,
                 database=resource.database,
                 tls=reach.postgres_tls,
             )

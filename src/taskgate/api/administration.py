@@ -20,7 +20,7 @@ from taskgate.gateway.parts import Parts
 from taskgate.model.account import User
 from taskgate.model.errors import NotFound
 from taskgate.model.event import EventKind
-from taskgate.model.identity import Identity
+from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.secret import Secret
 from taskgate.policy.rules import Right
 
@@ -45,6 +45,8 @@ async def add_user(asked: UserAsked, caller: CallerHere, parts: PartsHere) -> Us
         asked.password.get_secret_value(),
         frozenset(asked.groups),
         parts.clock.now(),
+        kind=IdentityKind.AGENT if asked.agent_for else IdentityKind.HUMAN,
+        acts_for=asked.agent_for,
     )
     return _user_shown(user)
 

@@ -12,9 +12,12 @@ from taskgate.api import (
     access,
     administration,
     approvals,
+    delegation,
     oidc,
+    people,
     policy,
     records,
+    scim,
     standing,
     token_exchange,
 )
@@ -67,9 +70,14 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
         records,
         policy,
         administration,
+        people,
+        delegation,
     ):
         v1.include_router(module.router)
     app.include_router(v1)
+    if parts.people.scim is not None:
+        app.state.scim_tries = scim.ScimTries()
+        app.include_router(scim.router)
     _add_public(app, parts)
     _add_signals(app, wiring)
     if mount is not None and wiring.console:

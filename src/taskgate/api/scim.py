@@ -22,8 +22,8 @@ from taskgate.gateway.parts import Scim
 from taskgate.gateway.provisioning import Changed, fault_of
 from taskgate.identity.scim.faults import ScimFault, bad_syntax
 from taskgate.identity.scim.filters import Filter, matches, parse_filter, parse_path
-from taskgate.identity.scim.schemas import GROUP, USER
 from taskgate.model import limits
+from taskgate.model.directory import DirectoryGroup
 from taskgate.model.errors import NotAuthenticated, NotFound, TaskgateError
 from taskgate.model.event import EventKind
 
@@ -69,7 +69,8 @@ class Asked:
 async def _provider(request: Request) -> Asked:
     """Raises: NotAuthenticated, TooMany."""
     parts = parts_of(request)
-    if parts.scim is None:
+    scim = parts.people.scim
+    if scim is None:
         raise NotFound("nobody provisions here")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     tries: ScimTries = request.app.state.scim_tries
@@ -77,14 +78,14 @@ async def _provider(request: Request) -> Asked:
     try:
         if scheme.lower() != "bearer" or not token.strip():
             raise NotAuthenticated("send the SCIM token as Authorization: Bearer ...")
-        await parts.scim.door.check(token.strip())
+        await scim.door.check(token.strip())
     except NotAuthenticated:
         wait_s = tries.failures.wait_s(source_of(source), parts.clock.monotonic())
         if wait_s > 0:
             raise TooMany(wait_s) from None
         await parts.records.log(EventKind.LOGIN_FAILED, None, {"door": "scim", "from": source})
         raise
-    return Asked(parts.scim, f"{parts.reach.base_url}/scim/v2")
+    return Asked(scim, f"{parts.reach.base_url}/scim/v2")
 
 
 Here = Annotated[Asked, Depends(_provider)]
@@ -174,27 +175,27 @@ async def search_groups(request: Request, asked: Here) -> Response:
 @router.post("/Groups")
 async def add_group(request: Request, asked: Here) -> Response:
     made = await asked.scim.provisioning.add_group(await _body(request))
-    return _one(group_shown(made, asked.base), request, GROUP, 201)
+    return _one(group_shown(made, asked.base), request, 201)
 
 
 @router.get("/Groups/{group_id}")
 async def group(group_id: str, request: Request, asked: Here) -> Response:
     found = await asked.scim.provisioning.group(group_id)
-    return _one(group_shown(found, asked.base), request, GROUP)
+    return _one(group_shown(found, asked.base), request)
 
 
 @router.put("/Groups/{group_id}")
 async def replace_group(group_id: str, request: Request, asked: Here) -> Response:
     """Whoever is no longer in it is cut off."""
     made = await asked.scim.provisioning.replace_group(group_id, await _body(request))
-    return _one(group_shown(made, asked.base), request, GROUP)
+    return _one(group_shown(made, asked.base), request)
 
 
 @router.patch("/Groups/{group_id}")
 async def patch_group(group_id: str, request: Request, asked: Here) -> Response:
     """Whoever is no longer in it is cut off."""
     made = await asked.scim.provisioning.patch_group(group_id, await _body(request))
-    return _one(group_shown(made, asked.base), request, GROUP)
+    return _one(group_shown(made, asked.base), request)
 
 
 @router.delete("/Groups/{group_id}")
@@ -204,33 +205,52 @@ async def remove_group(group_id: str, asked: Here) -> Response:
     return Response(status_code=204)
 
 
+@router.post("/.search")
+async def search(request: Request, asked: Here) -> Response:
+    """Users and groups at once."""
+    query = await _search(request)
+    shown = [*await _shown_users(asked), *await _shown_groups(asked)]
+    return _answer(await asyncio.to_thread(_page, shown, query))
+
+
+@router.get("/{rest:path}")
+async def nothing(rest: str, asked: Here) -> Response:
+    """Whatever else there might be, said in SCIM's form."""
+    raise NotFound("there is nothing at this address")
+
+
 async def _users(asked: Asked, query: Mapping[str, Any]) -> Response:
-    found = await asked.scim.provisioning.users()
-    groups = await asked.scim.provisioning.groups()
-
-    def page() -> dict[str, Any]:
-        of_user: dict[str, list[Any]] = {}
-        for group in groups:
-            for member in group.members:
-                of_user.setdefault(member, []).append(group)
-        shown = [
-            user_shown(Changed(one, tuple(of_user.get(one.id, ()))), asked.base) for one in found
-        ]
-        return _page(shown, query, USER)
-
-    return _answer(await asyncio.to_thread(page))
+    shown = await _shown_users(asked)
+    return _answer(await asyncio.to_thread(_page, shown, query))
 
 
 async def _groups(asked: Asked, query: Mapping[str, Any]) -> Response:
+    shown = await _shown_groups(asked)
+    return _answer(await asyncio.to_thread(_page, shown, query))
+
+
+async def _shown_users(asked: Asked) -> list[dict[str, Any]]:
+    found = await asked.scim.provisioning.users()
+    groups = await asked.scim.provisioning.groups()
+
+    def shown() -> list[dict[str, Any]]:
+        of_user: dict[str, list[DirectoryGroup]] = {}
+        for group in groups:
+            for member in group.members:
+                of_user.setdefault(member, []).append(group)
+        return [
+            user_shown(Changed(one, tuple(of_user.get(one.id, ()))), asked.base) for one in found
+        ]
+
+    return await asyncio.to_thread(shown)
+
+
+async def _shown_groups(asked: Asked) -> list[dict[str, Any]]:
     found = await asked.scim.provisioning.groups()
-
-    def page() -> dict[str, Any]:
-        return _page([group_shown(one, asked.base) for one in found], query, GROUP)
-
-    return _answer(await asyncio.to_thread(page))
+    return await asyncio.to_thread(lambda: [group_shown(one, asked.base) for one in found])
 
 
-def _page(shown: list[dict[str, Any]], query: Mapping[str, Any], schema: str) -> dict[str, Any]:
+def _page(shown: list[dict[str, Any]], query: Mapping[str, Any]) -> dict[str, Any]:
     """RFC 7644 section 3.4.2.4: from 1, and what is out of range is the nearest that is not."""
     text = query.get("filter")
     wanted: Filter | None = parse_filter(str(text)) if text else None
@@ -239,7 +259,7 @@ def _page(shown: list[dict[str, Any]], query: Mapping[str, Any], schema: str) ->
     count = min(max(0, _whole(query.get("count"), limits.MAX_SCIM_PAGE)), limits.MAX_SCIM_PAGE)
     page = fitting[start - 1 : start - 1 + count]
     only, without = _names(query.get("attributes")), _names(query.get("excludedAttributes"))
-    return listed([_projected(one, only, without, schema) for one in page], len(fitting), start)
+    return listed([_projected(one, only, without) for one in page], len(fitting), start)
 
 
 def _whole(value: Any, default: int) -> int:
@@ -261,7 +281,6 @@ def _projected(
     shown: Mapping[str, Any],
     only: frozenset[tuple[str, str]],
     without: frozenset[tuple[str, str]],
-    schema: str,
 ) -> dict[str, Any]:
     """`attributes` and `excludedAttributes`; `id` and `schemas` always stay."""
     always = {"id", "schemas"}
@@ -276,30 +295,31 @@ def _projected(
             if name in whole:
                 found[key] = value
             elif subs:
-                found[key] = _parts(value, lambda part, subs=subs: part.lower() in subs)
+                found[key] = _parts(value, subs, keep=True)
         elif (name, "") not in without:
             subs = {sub for one, sub in without if one == name and sub}
-            found[key] = _parts(value, lambda part, subs=subs: part.lower() not in subs)
+            found[key] = _parts(value, subs, keep=False)
     return found
 
 
-def _parts(value: Any, keep: Callable[[str], bool]) -> Any:
+def _parts(value: Any, named: set[str], *, keep: bool) -> Any:
+    """What is left of a value where only the named parts are kept, or they are left out."""
     if isinstance(value, list):
-        return [_parts(one, keep) for one in value]
+        return [_parts(one, named, keep=keep) for one in value]
     if isinstance(value, Mapping):
-        return {key: item for key, item in value.items() if keep(key)}
+        return {key: item for key, item in value.items() if (key.lower() in named) is keep}
     return value
 
 
 def _user(asked: Asked, changed: Changed, request: Request, status: int = 200) -> Response:
-    return _one(user_shown(changed, asked.base), request, USER, status)
+    return _one(user_shown(changed, asked.base), request, status)
 
 
-def _one(shown: dict[str, Any], request: Request, schema: str, status: int = 200) -> Response:
+def _one(shown: dict[str, Any], request: Request, status: int = 200) -> Response:
     query = request.query_params
     only, without = _names(query.get("attributes")), _names(query.get("excludedAttributes"))
     headers = {"Location": shown["meta"]["location"]}
-    return _answer(_projected(shown, only, without, schema), status, headers)
+    return _answer(_projected(shown, only, without), status, headers)
 
 
 async def _body(request: Request) -> Any:

@@ -6,7 +6,7 @@ classes. Requests are strict: an unknown key is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -151,6 +151,9 @@ class Connection(_Shown):
 
 
 class GrantShown(_Shown):
+    """`parent`, `step`, `uses_left` and `permit` are a derived grant's: `permit` has the lines of
+    each level that narrowed it."""
+
     id: str
     who: str
     task: str
@@ -161,6 +164,10 @@ class GrantShown(_Shown):
     revoked_at: float | None
     revoked_why: str
     live: bool
+    parent: str | None = None
+    step: str = ""
+    uses_left: int | None = None
+    permit: list[list[str]] = []
 
 
 class GrantIssued(_Shown):
@@ -168,6 +175,34 @@ class GrantIssued(_Shown):
     token: str
     connections: list[Connection]
     ca_pem: str
+
+
+class Reachable(Protocol):
+    """A token, and what it opens."""
+
+    @property
+    def token(self) -> str: ...
+    @property
+    def connections(self) -> list[Connection]: ...
+    @property
+    def ca_pem(self) -> str: ...
+
+
+class Exchanged(_Shown):
+    """The answer of the token endpoint (RFC 8693 section 2.2.1), and how to connect."""
+
+    access_token: str
+    expires_in: int
+    scope: str
+    grant: str
+    connections: list[Connection]
+    ca_pem: str
+
+    def as_issued(self) -> TokenIssued:
+        """The same as a grant's token comes otherwise."""
+        return TokenIssued(
+            token=self.access_token, connections=self.connections, ca_pem=self.ca_pem
+        )
 
 
 class TokenIssued(_Shown):
@@ -413,7 +448,10 @@ class UserShown(_Shown):
 
 
 class UserAsked(_Asked):
+    """`agent_for` names the local user for whom a new agent acts."""
+
     name: Name
+    agent_for: Annotated[str, Field(max_length=200)] = ""
     groups: Annotated[list[Name], Field(max_length=100)] = []
     password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
-from taskgate.api.access import ways_of
+from taskgate.api.access import connections_of
 from taskgate.api.caller import PartsHere, client_address
 from taskgate.api.rates import Rates, source_of
 from taskgate.gateway.parts import Parts
@@ -124,7 +124,7 @@ async def _exchanged(
         raise _OAuthError(name, error.message) from None
     except OverLimit as error:
         raise _OAuthError("invalid_request", error.message) from None
-    connections, ca_pem = ways_of(parts, issued)
+    connections, ca_pem = connections_of(parts, issued.grant)
     return {
         "access_token": issued.token,
         "issued_token_type": ACCESS_TOKEN,

@@ -6,13 +6,12 @@ import os
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taskgate.cli import profile as profiles
-from taskgate.cli.client import Client, Refused, path, pinned_authority, signed_in
+from taskgate.cli.client import Client, Refused, path, signed_in, trusted_ca
 from taskgate.cli.exits import Exit, stop
 from taskgate.cli.output import at, emit, print_json, print_table, say, span, tell
 from taskgate.cli.profile import Profile
@@ -28,7 +27,7 @@ MAX_PASSWORD_CHARS = 16 * 1024
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    for command in (login, logout, whoami, tasks, request, token, grants, revoke):
+    for command in (login, logout, whoami, tasks, request, grants, revoke):
         app.command()(command)
 
 
@@ -63,14 +62,39 @@ def login(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    oidc: Annotated[
+        str, typer.Option(metavar="PROVIDER", help="Sign in at this identity provider.")
+    ] = "",
+    device: Annotated[
+        bool, typer.Option("--device", help="With --oidc: by a code, on another device.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option(help="With --oidc: open a browser, or only print its address.")
+    ] = True,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="With --oidc: the loopback port to come back to.")
+    ] = 0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With --oidc: prove yourself to it anew.")
+    ] = False,
 ) -> None:
     """Sign in; the API token is kept in a file only you can read."""
     from taskgate.api.shapes import LoggedIn
 
     known = profiles.load()
     server = (server or known.server).rstrip("/")
-    ca_file = _trust(server, ca) if ca else (known.ca_file if server == known.server else "")
+    ca_file = trusted_ca(server, ca) if ca else (known.ca_file if server == known.server else "")
     client = Client(Profile(server=server, ca_file=ca_file))
+    if oidc:
+        from taskgate.cli.sign_in import by_browser, by_device
+
+        if device:
+            found = by_device(client, oidc)
+        else:
+            found = by_browser(client, oidc, port=port, open_browser=browser, fresh=fresh)
+        profiles.save(Profile(server, ca_file, "", found.token, found.expires_at, found.refresh))
+        tell(f"signed in to {server} as {found.me.key} until {at(found.expires_at)}")
+        return
     if not name:
         name = known.name or os.environ.get("USER", "")
         if sys.stdin.isatty() and not password_stdin:
@@ -83,14 +107,6 @@ def login(
     tell(f"signed in to {server} as {answer.me.subject} until {at(answer.expires_at)}")
 
 
-def _trust(server: str, ca: str) -> str:
-    """The path of a PEM file to trust; a pinned authority is fetched and kept first."""
-    if not ca.startswith("sha256:"):
-        return str(Path(ca).expanduser().absolute())
-    pem = pinned_authority(server, ca)
-    return str(profiles.write_private(f"{profiles.profile_name()}.ca.pem", pem))
-
-
 def logout() -> None:
     """End the sign-in, here and at the gateway. Grants go on; `revoke` ends those."""
     profile = profiles.load()
@@ -100,7 +116,7 @@ def logout() -> None:
         except Refused as refused:
             if refused.status != 401:
                 raise
-    profiles.save(replace(profile, token="", expires_at=0.0))
+    profiles.save(replace(profile, token="", expires_at=0.0, refresh=""))
     tell("signed out")
 
 

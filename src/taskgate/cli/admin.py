@@ -101,6 +101,9 @@ def _ca_on_host(file: Path) -> str:
 def user_add(
     name: str,
     group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.")] = None,
+    agent_for: Annotated[
+        str, typer.Option("--agent-for", help="It is an agent, and acts for this local user.")
+    ] = "",
     config: OnHost = None,
     password_stdin: FromStdin = False,
 ) -> None:
@@ -110,15 +113,20 @@ def user_add(
     if config is None:
         from taskgate.api.shapes import UserShown
 
-        body = {"name": name, "groups": groups, "password": password}
+        body = {"name": name, "groups": groups, "password": password, "agent_for": agent_for}
         signed_in().post("/v1/users", UserShown, body)
     else:
 
         async def work(state: State) -> None:
             from taskgate.gateway.foundation import local_users
+            from taskgate.model.identity import IdentityKind
 
+            kind = IdentityKind.AGENT if agent_for else IdentityKind.HUMAN
             async with local_users(state) as users:
-                await users.add(name, password, frozenset(groups), state.clock.now())
+                await users.add(
+                    name, password, frozenset(groups), state.clock.now(), kind=kind,
+                    acts_for=agent_for,
+                )  # fmt: skip
 
         on_host(config, work)
     tell(f"user {name} is there" + (f", in {', '.join(groups)}" if groups else ""))

@@ -8,6 +8,8 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -30,7 +32,9 @@ class Refused(Stop):
     """The API said no. `status` is HTTP's."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        detail = str(problem.get("detail") or problem.get("title") or f"HTTP status {status}")
+        # OAuth's endpoints have words of their own (RFC 6749 section 5.2).
+        told = (problem.get(key) for key in ("detail", "error_description", "title", "error"))
+        detail = str(next(filter(None, told), f"HTTP status {status}"))
         errors = problem.get("errors") or []
         super().__init__(
             "\n".join([detail, *map(str, errors)]),
@@ -39,6 +43,13 @@ class Refused(Stop):
             hint=str(problem.get("hint") or ""),
         )
         self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A body in the form of HTML forms."""
+
+    fields: Mapping[str, str] = field(repr=False)
 
 
 class Client:
@@ -77,6 +88,19 @@ class Client:
 
     def post(self, path: str, shape: type[T], body: object = None) -> T:
         return self._shaped("POST", path, shape, body, {})
+
+    def post_any(self, path: str, body: object) -> dict[str, Any]:
+        """An answer that may have one of several shapes."""
+        answer = self._json("POST", path, body, {})
+        return answer if isinstance(answer, dict) else {}
+
+    def post_form(self, path: str, shape: type[T], form: Mapping[str, str]) -> T:
+        """Sends a form, as OAuth's endpoints take it."""
+        return shape.model_validate(self._json("POST", path, Form(form), {}))
+
+    def send_form(self, path: str, form: Mapping[str, str]) -> None:
+        """The same where the answer has nothing in it."""
+        self._json("POST", path, Form(form), {})
 
     def send(self, method: str, path: str, body: object = None) -> None:
         """A request whose answer has nothing in it."""
@@ -132,7 +156,10 @@ class Client:
         target = self._prefix + path + (f"?{urlencode(asked, doseq=True)}" if asked else "")
         headers = {"Accept": accept, "User-Agent": "taskgate-cli"}
         payload = None
-        if body is not None:
+        if isinstance(body, Form):
+            payload = urlencode(body.fields).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif body is not None:
             payload = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         if self.profile.token:
@@ -185,7 +212,9 @@ class Client:
 
 def signed_in() -> Client:
     """The chosen profile's client. Raises: Stop where nobody is signed in."""
-    profile = profiles.load()
+    from taskgate.cli.sign_in import renewed
+
+    profile = renewed(profiles.load())
     client = Client(profile)
     if not profile.token:
         stop(
@@ -194,6 +223,14 @@ def signed_in() -> Client:
             hint=f"taskgate login --server {profile.server}",
         )
     return client
+
+
+def trusted_ca(server: str, ca: str) -> str:
+    """The path of a PEM file to trust; a pinned authority (`sha256:HEX`) is fetched and kept."""
+    if not ca.startswith("sha256:"):
+        return str(Path(ca).expanduser().absolute())
+    pem = pinned_authority(server, ca)
+    return str(profiles.write_private(f"{profiles.profile_name()}.ca.pem", pem))
 
 
 def path(*parts: str) -> str:

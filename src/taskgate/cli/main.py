@@ -12,7 +12,17 @@ from typing import Annotated
 
 import typer
 
-from taskgate.cli import access, admin, approvals, policy, records, run
+from taskgate.cli import (
+    access,
+    admin,
+    approvals,
+    delegation,
+    leaving,
+    policy,
+    records,
+    run,
+    workload,
+)
 from taskgate.cli.exits import Exit, Stop, code_of
 from taskgate.cli.output import tell
 from taskgate.model.errors import TaskgateError
@@ -49,7 +59,10 @@ def _options(
 
 
 access.register(app)
+delegation.register(app)
+leaving.register(app)
 run.register(app)
+workload.register(app)
 approvals.register(app)
 records.register(app)
 policy.register(app)

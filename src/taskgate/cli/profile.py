@@ -16,13 +16,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One sign-in. `ca_file` is empty where the system's own list of authorities is trusted.
-    The token belongs to `server` and is never sent to another."""
+    The token belongs to `server` and is never sent to another; nor is `refresh`, which renews it
+    where the sign-in was a provider's."""
 
     server: str = ""
     ca_file: str = ""
     name: str = ""
     token: str = ""
     expires_at: float = 0.0
+    refresh: str = ""
 
     def __repr__(self) -> str:
         return f"Profile(server={self.server!r}, name={self.name!r})"
@@ -76,7 +78,7 @@ def _with_environment(found: Profile) -> Profile:
         found = replace(found, ca_file=ca)
     token = os.environ.get("TASKGATE_TOKEN")
     if token:
-        found = replace(found, token=token, expires_at=0.0)
+        found = replace(found, token=token, expires_at=0.0, refresh="")
     return found
 
 

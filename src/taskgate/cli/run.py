@@ -20,9 +20,10 @@ from taskgate.cli.access import For, grant_body
 from taskgate.cli.client import Client, Refused, path, signed_in
 from taskgate.cli.exits import Exit, Stop, stop
 from taskgate.cli.output import at, emit, tell
+from taskgate.cli.workload import Source, exchanged, gateway, give_up
 
 if TYPE_CHECKING:
-    from taskgate.api.shapes import Connection, GrantIssued
+    from taskgate.api.shapes import Connection, GrantIssued, Reachable
 
 Reason = Annotated[str, typer.Option(help="What it is for; it is recorded.")]
 OnlyResource = Annotated[str, typer.Option("--resource", help="Which of the task's resources.")]
@@ -34,6 +35,11 @@ _STRAY = (
     "PGSSLCRL", "PGSSLCRLDIR", "PGSSLSNI", "PGREQUIRESSL", "PGREQUIREAUTH", "PGREQUIREPEER",
     "PGCHANNELBINDING", "PGSSLNEGOTIATION", "PGSSLCERTMODE", "PGTARGETSESSIONATTRS",
     "PGLOADBALANCEHOSTS", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGHOST", "PGPORT",
+)  # fmt: skip
+# What could ask for more tokens of the job's own, or for another grant: not for the command.
+_OF_THE_JOB = (
+    "TASKGATE_TOKEN", "TASKGATE_IDENTITY", "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 )  # fmt: skip
 # From another process these are meant for the command; from the terminal it has them already.
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -54,8 +60,11 @@ def exec_(
     reason: Reason = "",
     lasts: For = "",
     resource: OnlyResource = "",
+    identity: Source = "",
 ) -> None:
     """Run a command under a fresh grant of TASK; the grant ends with the command."""
+    if identity:
+        raise SystemExit(_run_as_job(identity, task, command, resource))
     raise SystemExit(run_under(task, command, reason, lasts, resource))
 
 
@@ -80,6 +89,7 @@ def env(
     show: Annotated[
         bool, typer.Option("--show", help="Print the token even to a terminal.")
     ] = False,
+    identity: Source = "",
 ) -> None:
     """Print shell settings for TASK under a new grant: eval "$(taskgate env TASK)"."""
     if sys.stdout.isatty() and not show:
@@ -88,6 +98,12 @@ def env(
             Exit.USAGE,
             hint=f'eval "$(taskgate env {shlex.quote(task)} --reason ...)", or add --show',
         )
+    if identity:
+        found = exchanged(gateway(), identity, task, resource)
+        for name, value in settings(found.as_issued(), resource).items():
+            emit(f"export {name}={shlex.quote(value)}\n")
+        emit("# end it with: taskgate done\n")
+        return
     issued = _issue(signed_in(), task, reason or "taskgate env", lasts, resource)
     for name, value in settings(issued, resource).items():
         emit(f"export {name}={shlex.quote(value)}\n")
@@ -120,7 +136,26 @@ def run_under(task: str, command: Sequence[str], reason: str, lasts: str, resour
         _end(client, issued.grant.id)
 
 
-def settings(issued: GrantIssued, resource: str) -> Mapping[str, str]:
+def _run_as_job(identity: str, task: str, command: Sequence[str], resource: str) -> int:
+    """The same as the job that this is; its grant is given up whatever happened."""
+    program = shutil.which(command[0])
+    if program is None:
+        stop(f"there is no command {command[0]!r}", Exit.COMMAND_NOT_FOUND)
+    client = gateway()
+    found = exchanged(client, identity, task, resource)
+    try:
+        kept = {k: v for k, v in os.environ.items() if k not in (*_STRAY, *_OF_THE_JOB)}
+        if identity.startswith("env:"):
+            kept.pop(identity.removeprefix("env:"), None)
+        return _run(program, command, kept | dict(settings(found.as_issued(), resource)))
+    finally:
+        try:
+            give_up(client, found.access_token)
+        except Stop as end:
+            tell(f"taskgate: the grant could not be ended and runs out by itself: {end.message}")
+
+
+def settings(issued: Reachable, resource: str) -> Mapping[str, str]:
     """What libpq and its kin read from the environment. Raises: Stop where it is not plain
     which of several resources is meant."""
     reach = _the_one(issued.connections, resource)

@@ -125,9 +125,15 @@ class OwnGate:
         return self._process is not None and self._process.poll() is None
 
     def configure(
-        self, policy: Mapping[str, str], *, durability: str = "process", plaintext: bool = True
+        self,
+        policy: Mapping[str, str],
+        *,
+        durability: str = "process",
+        plaintext: bool = True,
+        more: Mapping[str, object] | None = None,
     ) -> None:
-        """Writes the configuration and the policy files (name to text), in place of any before.
+        """Writes the configuration and the policy files (name to text), in place of any before;
+        `more` are further keys of the configuration.
 
         `plaintext` lets clients without TLS in, from this machine alone: the wheel's psql.
         """
@@ -146,6 +152,7 @@ class OwnGate:
             "audit": {"durability": durability},
             "log": {"format": "json"},
             "drain_s": 2,
+            **(more or {}),
         }
         self.config.write_text(yaml.safe_dump(wanted, sort_keys=False))
 

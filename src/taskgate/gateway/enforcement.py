@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from taskgate.gateway.signals import Signals
 from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock, Deadline
 from taskgate.model.decision import Decision, Outcome
@@ -37,6 +38,8 @@ class TaskGate:
     """One session's enforcement point; the `Gate` of `protocols.gate`.
 
     `cut` holds the reason once the session's right has ended; nothing is admitted after.
+    `asked_at` is the monotonic time at which the client sent what is being judged; whoever reads
+    the client sets it.
     """
 
     __slots__ = (
@@ -48,10 +51,12 @@ class TaskGate:
         "_ensure",
         "_number",
         "_policies",
+        "asked_at",
         "cut",
         "grant",
         "info",
         "recording",
+        "signals",
     )
 
     def __init__(
@@ -61,7 +66,7 @@ class TaskGate:
         policies: PolicySource,
         recording: Recording,
         clock: Clock,
-        count: Callable[[Outcome], None],
+        signals: Signals,
         ensure: Callable[[Grant], None],
     ) -> None:
         """`ensure` raises where the grant is known to be over, or where that cannot be known."""
@@ -71,7 +76,9 @@ class TaskGate:
         self._policies = policies
         self.recording = recording
         self._clock = clock
-        self._count = count
+        self._count = signals.request
+        self.signals = signals
+        self.asked_at = clock.monotonic()
         self._ensure = ensure
         self._deadline = Deadline.at(grant.expires_at, clock)
         self._number = 0
@@ -182,7 +189,7 @@ class TaskGate:
         if self._chain:
             facts |= self._chain
         self.recording.append(Event(_ADMITTED[outcome], self._clock.now(), facts))
-        self._count(outcome)
+        self._counted(outcome)
         return Admission(number, outcome, decision, error)
 
     def go_on(self, number: int) -> TaskgateError | None:
@@ -207,7 +214,14 @@ class TaskGate:
             "policy_version": self.policy_version(),
         }
         self._note(EventKind.REQUEST_DENIED, facts)
-        self._count(Outcome.DENY)
+        self._counted(Outcome.DENY)
+
+    def _counted(self, outcome: Outcome) -> None:
+        """A request was judged. The next one in the same delivery is asked from here on."""
+        self._count(outcome)
+        at = self._clock.monotonic()
+        self.signals.tallies.decision_seconds.add(at - self.asked_at)
+        self.asked_at = at
 
     def prepared(self, text: str, decision: Decision) -> TaskgateError | None:
         error = self.ended()
@@ -217,6 +231,7 @@ class TaskGate:
 
     def finished(self, number: int, facts: dict[str, Any]) -> None:
         self._note(EventKind.REQUEST_FINISHED, {"request": number, **facts})
+        self.signals.tallies.finished(facts)
 
     def note(self, kind: str, facts: dict[str, Any]) -> None:
         self._note(EventKind(kind), facts)

@@ -8,9 +8,11 @@ first waits until the index has caught up.
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,8 +32,12 @@ EVERY_S = 0.5
 # Of the time; the rest of a core is the traffic's.
 _SHARE = 0.1
 _MARK = "indexed"
-# Files are looked at again if they changed so shortly before the last finished round.
+# Files are looked at again if they changed so shortly before the last finished round began.
 _OVERLAP_S = 60.0
+# A recording that was not found may just have been moved; so many rounds it is looked for.
+_MAX_MISSED = 3
+# Coarser than any file system that recordings are kept on.
+_GRAIN_NS = 3_000_000_000
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +48,16 @@ class _Position:
     indexer: Indexer
     size: int = 0
     over: bool = False
+    missed: int = 0
+
+
+@dataclass(slots=True)
+class _Day:
+    """A folder of sealed recordings: the recordings that are dealt with for good, and when the
+    folder itself had last changed as it was read (nanoseconds)."""
+
+    done: set[str] = field(default_factory=set)
+    changed_ns: int = -1
 
 
 class Feeder:
@@ -53,7 +69,9 @@ class Feeder:
         self._mark = state_dir / _MARK
         self._positions: dict[str, _Position] = {}
         self._one_round = asyncio.Lock()
-        self._begun = False
+        # Wall time at which the last round began that was finished; None before the first.
+        self._last_round: float | None = None
+        self._days: dict[Path, _Day] = {}
 
     async def follow(self) -> None:
         """Never ends. A fault is logged, and the next round tries again from the same place."""
@@ -70,10 +88,11 @@ class Feeder:
     async def catch_up(self, share: float = 1.0) -> None:
         """Feeds all that is in the files by now. Raises: StoreUnavailable, OSError."""
         async with self._one_round:
-            names = await asyncio.to_thread(self._changed)
+            began = time.time()
+            names, sealed = await asyncio.to_thread(self._changed)
             for name in names:
                 await self._feed(name, share)
-            await asyncio.to_thread(self._finish_round, names)
+            await asyncio.to_thread(self._finish_round, began, names, sealed)
 
     async def rebuild(self) -> int:
         """Empties the index and feeds every recording anew; how many.
@@ -81,44 +100,79 @@ class Feeder:
         Raises: StoreUnavailable, OSError.
         """
         async with self._one_round:
+            began = time.time()
             self._positions.clear()
+            self._days.clear()
             await self._index.clear()
             names = await asyncio.to_thread(
                 lambda: [layout.recording_of(path) for path in list_recordings(self._directory)]
             )
             for name in names:
                 await self._feed(name, 1.0)
-            self._begun = True
-            await asyncio.to_thread(self._finish_round, names)
+            await asyncio.to_thread(self._finish_round, began, names, {})
             return len(names)
 
-    def _changed(self) -> list[str]:
-        """Recordings that may hold what was not fed: all open ones and those followed so far;
-        in the first round also those sealed since the last one of an earlier run."""
+    def _changed(self) -> tuple[list[str], dict[Path, _Day]]:
+        """Recordings that may hold what was not fed: all open ones, those followed so far, and
+        those sealed since the last finished round, which may have come and gone meanwhile. With
+        them the days looked through, as they will be once this round is finished."""
+        # Before the days: what is sealed in between is found there.
         names = dict.fromkeys(
             layout.recording_of(path) for path in layout.open_paths(self._directory)
         )
         names.update(dict.fromkeys(self._positions))
-        if not self._begun:
-            self._begun = True
+        if self._last_round is None:
             try:
                 since = self._mark.stat().st_mtime - _OVERLAP_S
             except OSError:
                 since = 0.0
-            for path in layout.sealed_paths(self._directory):
-                with suppress(OSError):
-                    # Sealing renames the file, which shows in its change time.
-                    if path.stat().st_ctime >= since:
-                        names[layout.recording_of(path)] = None
-        return list(names)
+            days = layout.day_directories(self._directory)
+        else:
+            since = self._last_round - _OVERLAP_S
+            # Whoever was not seen open was opened since, and lies under the day of that.
+            days = list(layout.days_from(self._directory, since))
+        looked_at = {day: self._look_through(day, since, names) for day in days}
+        return list(names), looked_at
 
-    def _finish_round(self, names: list[str]) -> None:
+    def _look_through(self, folder: Path, since: float, names: dict[str, None]) -> _Day:
+        """Adds what was sealed in this folder since then, and is not dealt with, to `names`."""
+        before = self._days.get(folder, _Day())
+        try:
+            changed_ns = folder.stat().st_mtime_ns
+            if changed_ns == before.changed_ns:
+                return before
+            # Within its clock's grain a folder may change again and show the same time.
+            if time.time_ns() - changed_ns < _GRAIN_NS:
+                changed_ns = -1
+            done = set(before.done)
+            with os.scandir(folder) as files:
+                for file in files:
+                    # By its id: packing, later, gives the file another name.
+                    name = layout.recording_named(file.name)
+                    if name in before.done or not layout.is_recording(file.name):
+                        continue
+                    done.add(name)
+                    # Sealing renames the file, which shows in its change time.
+                    if file.stat(follow_symlinks=False).st_ctime >= since:
+                        names[name] = None
+        except OSError:
+            # Removed meanwhile, or not readable just now: the next round looks again.
+            return before
+        return _Day(done, changed_ns)
+
+    def _finish_round(self, began: float, names: list[str], days: dict[Path, _Day]) -> None:
         for name in names:
             position = self._positions.get(name)
             if position is not None and position.over:
                 del self._positions[name]
+        self._last_round = began
+        # Only the days that later rounds look through are kept in mind.
+        recent = set(layout.days_from(self._directory, began - _OVERLAP_S))
+        self._days = {day: seen for day, seen in days.items() if day in recent}
         with suppress(OSError):
+            # As of the round's beginning: what was sealed during it may not have been fed.
             self._mark.touch()
+            os.utime(self._mark, (began, began))
 
     async def _feed(self, name: str, share: float) -> None:
         position = self._positions.setdefault(name, _Position(Indexer(name)))
@@ -128,13 +182,16 @@ class Feeder:
             try:
                 entries, more = await asyncio.to_thread(self._read, name, position)
             except NotFound:
-                position.over = True
+                # It may have been sealed just then, and lies somewhere else by the next round.
+                position.missed += 1
+                position.over = position.missed >= _MAX_MISSED
                 return
+            position.missed = 0
             try:
                 await self._index.add(entries)
             except StoreUnavailable:
                 # Read again from the start: feeding twice does no harm.
-                del self._positions[name]
+                self._positions[name] = _Position(Indexer(name))
                 raise
             if not more:
                 return

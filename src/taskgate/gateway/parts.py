@@ -22,8 +22,17 @@ from taskgate.model.ports import SessionStore
 
 
 @dataclass(frozen=True, slots=True)
+class Scim:
+    """What a provider keeps here by SCIM, and what shows that it is the provider who asks."""
+
+    provisioning: Provisioning
+    door: ScimDoor
+
+
+@dataclass(frozen=True, slots=True)
 class People:
-    """Who there is, who is signed in, and who holds what."""
+    """Who there is, who is signed in, who holds what, and how they leave. Without `scim`, nobody
+    provisions."""
 
     users: LocalUsers
     logins: Logins
@@ -31,6 +40,7 @@ class People:
     delegation: Delegation
     leaving: Leaving
     use_map: UseMap
+    scim: Scim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +64,8 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Scim:
-    """What a provider keeps here by SCIM, and what shows that it is the provider who asks."""
-
-    provisioning: Provisioning
-    door: ScimDoor
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
-    """What `service` has built; without `scim`, nobody provisions. Take the part, not the
-    whole."""
+    """What `service` has built. Take the part, not the whole."""
 
     reach: Reach
     clock: Clock
@@ -75,4 +76,3 @@ class Parts:
     records: Records
     secrets: Secrets
     outside: Outside
-    scim: Scim | None = None

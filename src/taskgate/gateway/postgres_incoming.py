@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -11,6 +12,8 @@ from taskgate.protocols.postgres.authentication import CancelRequest
 from taskgate.protocols.postgres.errors import Severity, encode_error
 from taskgate.protocols.postgres.startup import BeginTls, Send, ServerStartup
 from taskgate.protocols.postgres.startup_options import StartupRequest
+
+_LEAVE_S = 2.0
 
 
 class Incoming(asyncio.Protocol):
@@ -43,6 +46,10 @@ class Incoming(asyncio.Protocol):
             return
         # uvloop's transports do not inherit from asyncio's.
         self.transport = cast(asyncio.Transport, transport)
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            # A client that vanished without a word must not keep its session for ever.
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
         self._machine = ServerStartup(
@@ -137,8 +144,10 @@ class Incoming(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        if self.transport is not None:
+        """Closes; a client that does not let go is cut after a moment."""
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
+            asyncio.get_running_loop().call_later(_LEAVE_S, self.transport.abort)
 
 
 def _alpn(transport: asyncio.Transport) -> str | None:

@@ -14,15 +14,16 @@ import structlog
 from taskgate.gateway.arrivals import Arrivals
 from taskgate.gateway.postgres_incoming import Incoming
 from taskgate.gateway.postgres_opening import Opening
-from taskgate.gateway.sessions import Sessions
+from taskgate.gateway.sessions import GoingDown, Sessions, TooMany
 from taskgate.gateway.tls import ListenerTls
 from taskgate.model.clock import Clock
-from taskgate.model.errors import NotAuthenticated, OverLimit, TaskgateError
+from taskgate.model.errors import NotAuthenticated, NotRecorded, TaskgateError
 from taskgate.model.limits import LOGIN_TIMEOUT_S
 from taskgate.protocols.postgres.authentication import CancelRequest
 
 _log = structlog.get_logger(__name__)
 _BACKLOG = 1024
+_TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class PostgresListener:
         self._sessions = sessions
         self._arrivals = Arrivals(clock.monotonic)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turned_away = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -59,7 +61,8 @@ class PostgresListener:
         return port
 
     async def stop(self) -> None:
-        """Takes no more clients, and lets go of those that have no session yet."""
+        """Takes no more clients, and lets go of those that have no session yet. Until then, who
+        comes while the node drains is told so, and may still cancel what runs."""
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -70,8 +73,9 @@ class PostgresListener:
         refusal = self._arrivals.enter(incoming.peer)
         if refusal:
             incoming.refuse(
-                OverLimit(f"too many connections: {refusal}", hint="connect again in a moment")
+                TooMany(f"too many connections: {refusal}", hint="connect again in a moment")
             )
+            self._tell_of(refusal)
             return
         self._spawn(self._serve(incoming))
 
@@ -79,15 +83,20 @@ class PostgresListener:
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT_S):
                 await self._admit(incoming)
+        except NotRecorded as error:
+            _log.error("session.not_recorded", peer=incoming.peer, why=error.message)
+            incoming.refuse(error)
         except TaskgateError as error:
             incoming.refuse(error)
         except TimeoutError:
-            incoming.refuse(NotAuthenticated(f"no sign-in within {LOGIN_TIMEOUT_S:g} s"))
+            late = NotAuthenticated(f"no sign-in within {LOGIN_TIMEOUT_S:g} s")
+            self._opening.turned_away(incoming.peer, late)
+            incoming.refuse(late)
         except OSError as error:
             _log.info("postgres.handshake_failed", peer=incoming.peer, error=str(error))
             incoming.close()
         except asyncio.CancelledError:
-            incoming.close()
+            incoming.refuse(GoingDown("the gateway is being stopped"))
             raise
         except Exception:
             # The one place where a fault of our own ends a connection, and nothing else.
@@ -97,7 +106,11 @@ class PostgresListener:
             self._arrivals.leave()
 
     async def _admit(self, incoming: Incoming) -> None:
-        request = await incoming.request()
+        try:
+            request = await incoming.request()
+        except TaskgateError as error:
+            self._opening.turned_away(incoming.peer, error)
+            raise
         if request is None:
             incoming.close()
             return
@@ -105,11 +118,23 @@ class PostgresListener:
             self._sessions.cancel(request.process_id, request.secret)
             incoming.close()
             return
+        self._sessions.ensure_open()
         session = await self._opening.open(incoming, request)
         if incoming.gone:
             session.cut(NotAuthenticated("the client went away while it signed in"))
             return
         session.start(early_client=incoming.early())
+
+    def _tell_of(self, refusal: str) -> None:
+        """One line in the log for all that were refused within a second: a flood must not become
+        one of lines."""
+        self._turned_away += 1
+        if self._turned_away == 1:
+            asyncio.get_running_loop().call_later(_TELL_EVERY_S, self._tell_now, refusal)
+
+    def _tell_now(self, refusal: str) -> None:
+        refused, self._turned_away = self._turned_away, 0
+        _log.warning("postgres.too_many", refused=refused, why=refusal)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,5 +1,6 @@
 """From a client's request to a running session: token, grant, resource, connection, recording."""
 
+import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from taskgate.model.errors import (
     Denied,
     NotAuthenticated,
     NotRecorded,
+    StoreUnavailable,
     TaskgateError,
     UpstreamFault,
 )
@@ -56,6 +58,7 @@ _PROTOCOL = "postgres"
 # PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
 _MAX_APPLICATION_BYTES = 63
 _MAX_SHARED = 1_000
+_TELL_AGAIN_S = 5.0
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -93,6 +96,8 @@ class Opening:
         self._rights = rights
         self._backing = backing
         self._texts: OrderedDict[tuple[str, ...], JudgedTexts] = OrderedDict()
+        # Process ids at each resource to those that the gate's clients were told.
+        self._shown_ids: dict[str, dict[int, int]] = {}
         self._catalogs: OrderedDict[tuple[str, str], Catalogs] = OrderedDict()
 
     async def open(self, incoming: Incoming, request: StartupRequest) -> PostgresSession:
@@ -104,7 +109,7 @@ class Opening:
         try:
             grant, task, resource = await self._authorise(request)
         except (NotAuthenticated, Denied) as error:
-            self._login_failed(incoming, request, error)
+            self.turned_away(incoming.peer, error, request.task)
             raise
         database = _database(resource, request)
         rights, backing = self._rights, self._backing
@@ -123,7 +128,7 @@ class Opening:
         )
         recording = backing.journal.open(info, reason=grant.reason)
         gate = TaskGate(
-            info, grant, rights.policies, recording, rights.clock, backing.signals.request,
+            info, grant, rights.policies, recording, rights.clock, backing.signals,
             rights.grants.ensure,
         )  # fmt: skip
         upstream: Upstream | None = None
@@ -138,11 +143,28 @@ class Opening:
         except BaseException as error:
             if upstream is not None:
                 upstream.transport.abort()
+            if isinstance(error, UpstreamFault):
+                backing.signals.upstream_errors.inc()
+            elif isinstance(error, NotRecorded):
+                backing.signals.recording_errors.inc()
             why = error.message if isinstance(error, TaskgateError) else "it could not be opened"
             self._put_away(recording, why)
             raise
         backing.signals.session_opened(_PROTOCOL)
         return session
+
+    def turned_away(self, peer: str, error: TaskgateError, task: str = "") -> None:
+        """Notes in the gateway's own log that somebody at `peer` did not get in."""
+        self._backing.signals.login_failed(_PROTOCOL)
+        why = getattr(error, "why", error.message)
+        facts = {"door": _PROTOCOL, "address": peer, "task": task[:200], "reason": why}
+        try:
+            self._backing.journal.gateway_log.append(
+                Event(EventKind.LOGIN_FAILED, self._rights.clock.now(), facts)
+            )
+        except NotRecorded:
+            # Nothing happens on account of it, so that nothing happens unrecorded.
+            self._backing.signals.recording_errors.inc()
 
     # Who, and for what.
 
@@ -172,23 +194,6 @@ class Opening:
             )
         self._rights.grants.ensure(grant)
         return grant, task, resource
-
-    def _login_failed(
-        self, incoming: Incoming, request: StartupRequest, error: TaskgateError
-    ) -> None:
-        self._backing.signals.login_failed(_PROTOCOL)
-        facts = {"door": _PROTOCOL, "address": incoming.peer, "task": request.task[:200]}
-        try:
-            log = self._backing.journal.gateway_log
-            log.append(
-                Event(
-                    EventKind.LOGIN_FAILED,
-                    self._rights.clock.now(),
-                    facts | {"reason": getattr(error, "why", error.message)},
-                )
-            )
-        except NotRecorded:
-            self._backing.signals.recording_errors.inc()
 
     # The resource.
 
@@ -265,12 +270,15 @@ class Opening:
             gate,
             # A narrowed grant, or an agent's, is judged otherwise than its task alone.
             _shared(
-                self._texts, (info.task, resource.name, database, lens_of(gate.grant)), JudgedTexts
+                self._texts,
+                (info.task, resource.name, database, lens_of(gate.grant)),
+                lambda: JudgedTexts(self._backing.signals.tallies.cache),
             ),
             _shared(self._catalogs, (resource.name, database), Catalogs),
             self._backing.mask_key,
             f"{resource.name}\0{database}",
             lambda application: tag(info, application),
+            self._shown_ids.setdefault(resource.name, {}),
             record_rows=task is not None and task.record_rows,
         )
 
@@ -307,7 +315,11 @@ class Opening:
     ) -> None:
         login = upstream.login
         key = self._key(request.minor, session)
-        session.introduce(login.key.process_id if login.key is not None else 0, key)
+        session.cancel_key = key
+        if login.key is not None:
+            session.upstream_process = login.key.process_id
+            shown_ids = self._shown_ids[session.gate.info.resource]
+            shown_ids[session.upstream_process] = key.process_id
         parts = [AUTHENTICATION_OK]
         # The client is shown the name it gave, not the tag that the resource's log shows.
         shown = dict(login.parameters) | {"application_name": request.application_name}
@@ -329,6 +341,7 @@ class Opening:
         rights, backing = self._rights, self._backing
         if session.cancel_key is not None:
             rights.sessions.remove_key(session.cancel_key.process_id, session.cancel_key.secret)
+        self._shown_ids[session.gate.info.resource].pop(session.upstream_process, None)
         backing.signals.session_closed(_PROTOCOL)
         now = rights.clock.now()
         try:
@@ -336,10 +349,24 @@ class Opening:
         except NotRecorded:
             # What was written stays, and the next start seals it.
             backing.signals.recording_errors.inc()
+        id_ = session.gate.info.id
         try:
-            await backing.store.end(session.gate.info.id, now, why)
+            ended = await self._told_ended(id_, now, why)
         finally:
-            rights.sessions.remove(session.gate.info.id)
+            rights.sessions.remove(id_)
+        # Else it would be listed as open until the next start.
+        while not ended:
+            await asyncio.sleep(_TELL_AGAIN_S)
+            ended = await self._told_ended(id_, now, why)
+
+    async def _told_ended(self, session_id: str, at: float, why: str) -> bool:
+        """Whether the store has taken in that a session has ended."""
+        try:
+            await self._backing.store.end(session_id, at, why)
+        except StoreUnavailable as error:
+            _log.warning("session.end_not_stored", session=session_id, why=error.message)
+            return False
+        return True
 
     def _put_away(self, recording: Recording, why: str) -> None:
         now = self._rights.clock.now()

@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 
 from taskgate.gateway.enforcement import TaskGate
+from taskgate.gateway.pacing import Paced
 from taskgate.model.clock import Clock
-from taskgate.model.errors import ProtocolViolation, TaskgateError, UpstreamFault
+from taskgate.model.errors import NotRecorded, ProtocolViolation, TaskgateError, UpstreamFault
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_WAITING_BYTES
 from taskgate.protocols.postgres import messages
@@ -48,11 +49,14 @@ class _Side(asyncio.Protocol):
         self,
         received: Callable[[bytes], None],
         lost: Callable[[Exception | None], None],
+        changed: Callable[[], None],
     ) -> None:
+        """`changed` is called when `full` changes."""
         self.received = received
         self.lost = lost
         self.full = False
-        self.other: asyncio.Transport | None = None
+        self.reading = False
+        self._changed = changed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport was made before; nothing to do."""
@@ -69,17 +73,16 @@ class _Side(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.full = True
-        if self.other is not None and not self.other.is_closing():
-            self.other.pause_reading()
+        self._changed()
 
     def resume_writing(self) -> None:
         self.full = False
-        if self.other is not None and not self.other.is_closing():
-            self.other.resume_reading()
+        self._changed()
 
 
 class PostgresSession:
-    """The driver of one exchange. `cancel_key` is what its client may cancel it with."""
+    """The driver of one exchange. `cancel_key` is what its client may cancel it with,
+    `upstream_process` the session's process id at the resource."""
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class PostgresSession:
         self.gate = gate
         self.recording = gate.recording
         self.cancel_key: BackendKey | None = None
+        self.upstream_process = 0
         self._client = client
         self._upstream = upstream
         self._exchange = exchange
@@ -101,15 +105,16 @@ class PostgresSession:
         self._holds: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: list[bytes] = []
+        self._unsettled_bytes = 0
+        self._going_on = False
         self._settling = False
         self._cancelling: asyncio.Task[None] | None = None
-        self._throttled = False
         self._last_active = clock.monotonic()
         self._over = False
-        self._client_side = _Side(self._from_client, self._client_lost)
-        self._upstream_side = _Side(self._from_upstream, self._upstream_lost)
-        self._client_side.other = upstream
-        self._upstream_side.other = client
+        self._tallies = gate.signals.tallies
+        self._client_side = _Side(self._from_client, self._client_lost, self._regulate)
+        self._pace = Paced(self._from_upstream, self._regulate, clock.monotonic)
+        self._upstream_side = _Side(self._pace.received, self._upstream_gone, self._regulate)
 
     def start(self, early_client: bytes = b"", early_upstream: bytes = b"") -> None:
         """Takes both connections over; `early_*` came with the login's last bytes."""
@@ -120,18 +125,10 @@ class PostgresSession:
             transport.set_write_buffer_limits(high=MAX_WAITING_BYTES)
             transport.set_protocol(side)
         if early_upstream:
-            self._from_upstream(early_upstream)
+            self._pace.received(early_upstream)
         if early_client:
             self._from_client(early_client)
-        if not self._client.is_closing():
-            self._client.resume_reading()
-        if not self._upstream.is_closing():
-            self._upstream.resume_reading()
-
-    def introduce(self, theirs: int, key: BackendKey) -> None:
-        """The session's process id at the resource, and the key that its client was given."""
-        self.cancel_key = key
-        self._exchange.introduce(theirs, key.process_id)
+        self._regulate()
 
     @property
     def busy(self) -> bool:
@@ -141,23 +138,61 @@ class PostgresSession:
 
     def _from_client(self, data: bytes) -> None:
         self._last_active = self._clock.monotonic()
+        if not self._exchange.deciding:
+            self.gate.asked_at = self._last_active
         try:
             self._exchange.client_data(data, self._clock.now())
             self._send()
         except TaskgateError as error:
             self._end(error, error.message)
-            return
-        waiting = self._exchange.waiting_bytes
-        if waiting > MAX_WAITING_BYTES and self._exchange.busy and not self._throttled:
-            self._throttled = True
-            self._client.pause_reading()
+        except Exception as error:
+            self._fault(error)
 
-    def _from_upstream(self, data: bytes) -> None:
+    def _from_upstream(self, data: bytes) -> int:
+        """How many of the bytes had to be rewritten."""
+        before = self._exchange.rewritten
         try:
             self._exchange.upstream_data(data, self._clock.now())
             self._send()
         except TaskgateError as error:
             self._end(error, error.message)
+        except Exception as error:
+            self._fault(error)
+        return self._exchange.rewritten - before
+
+    def _go_on(self) -> None:
+        """Another turn for messages of which there are many."""
+        self._going_on = False
+        if self._over:
+            return
+        try:
+            self._exchange.client_more(self._clock.now())
+            self._send()
+        except TaskgateError as error:
+            self._end(error, error.message)
+        except Exception as error:
+            self._fault(error)
+
+    def _room(self) -> bool:
+        """Whether more of the client may be taken in: both sides take what they are sent, and
+        little waits for a verdict, for the disk, or for a cancel. A long message that waits for
+        its own end alone is read on: nothing else would ever complete it."""
+        exchange = self._exchange
+        return not (
+            self._exchange.more
+            or self._client_side.full
+            or self._upstream_side.full
+            or self._unsettled_bytes > MAX_WAITING_BYTES
+            or (exchange.deciding and exchange.waiting_bytes > MAX_WAITING_BYTES)
+        )
+
+    def _regulate(self) -> None:
+        """Reads either side while there is room for what it sends."""
+        if self._over:
+            return
+        _read(self._client, self._client_side, self._room())
+        takes_more = not (self._client_side.full or self._pace.full)
+        _read(self._upstream, self._upstream_side, takes_more)
 
     def _send(self) -> None:
         """Sends what the exchange has for either side, the record first."""
@@ -166,13 +201,17 @@ class PostgresSession:
             return
         self.recording.flush()
         if out.to_client:
-            self._client.write(b"".join(out.to_client))
+            data = b"".join(out.to_client)
+            self._tallies.bytes_to_client += len(data)
+            self._client.write(data)
         if out.to_upstream:
-            if self.recording.needs_settle or self._cancelling is not None:
+            # Also while earlier bytes still wait: nothing overtakes.
+            if self.recording.needs_settle or self._cancelling is not None or self._settling:
                 self._unsettled += out.to_upstream
+                self._unsettled_bytes += sum(map(len, out.to_upstream))
                 self._settle_soon()
-            else:
-                self._upstream.write(b"".join(out.to_upstream))
+            elif not self._upstream.is_closing():
+                self._to_upstream(out.to_upstream)
         for command in out.commands:
             match command:
                 case AskHold():
@@ -183,10 +222,16 @@ class PostgresSession:
                     self._cancel_upstream()
                 case End(error, why):
                     self._end(error, why)
-        if self._throttled and self._exchange.waiting_bytes <= MAX_WAITING_BYTES:
-            self._throttled = False
-            if not self._upstream_side.full and not self._client.is_closing():
-                self._client.resume_reading()
+        if self._exchange.more and not self._going_on:
+            self._going_on = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+        if self._room() is not self._client_side.reading:
+            self._regulate()
+
+    def _to_upstream(self, parts: list[bytes]) -> None:
+        data = b"".join(parts)
+        self._tallies.bytes_to_resource += len(data)
+        self._upstream.write(data)
 
     def _cancel_upstream(self) -> None:
         """Asks the resource to cancel what it is doing. Until it has taken that in, nothing more
@@ -214,7 +259,10 @@ class PostgresSession:
                 waiting, self._unsettled = self._unsettled, []
                 await self.recording.settle()
                 if not self._over:
-                    self._upstream.write(b"".join(waiting))
+                    self._unsettled_bytes -= sum(map(len, waiting))
+                    if not self._upstream.is_closing():
+                        self._to_upstream(waiting)
+            self._regulate()
         except TaskgateError as error:
             self._end(error, error.message)
         finally:
@@ -288,17 +336,28 @@ class PostgresSession:
 
     # The end.
 
+    def _fault(self, error: Exception) -> None:
+        """A fault of the gate's own: the state is lost, and the session with it."""
+        self.gate.signals.internal_errors.inc()
+        _log.error("session.fault", session=self.gate.info.id, exc_info=error)
+        self._end(TaskgateError("internal error of the gateway; its log has more"), "a fault")
+
     def _client_lost(self, exc: Exception | None) -> None:
         if not self._over and self._exchange.busy and not self._exchange.holding:
             # What the client walked away from need not run on.
             self._cancel_upstream()
         self._end(None, "the client closed the connection")
 
-    def _upstream_lost(self, exc: Exception | None) -> None:
+    def _upstream_gone(self, exc: Exception | None) -> None:
+        # What it said before comes first.
+        self._pace.ended(self._upstream_lost)
+
+    def _upstream_lost(self) -> None:
         if self._over:
             return
         why = "the resource closed the connection"
         if self._exchange.told_fatal:
+            self.gate.signals.upstream_errors.inc()
             self._end(None, why)
             return
         self._end(UpstreamFault(why, hint="connect again; the resource's log may say why"), why)
@@ -307,11 +366,18 @@ class PostgresSession:
         if self._over:
             return
         self._over = True
+        self._pace.stop()
         try:
             self._record_end(error, why)
         except TaskgateError as problem:
             error = problem
             why = problem.message
+        if isinstance(error, UpstreamFault):
+            self.gate.signals.upstream_errors.inc()
+        elif isinstance(error, NotRecorded):
+            # The recording cannot tell of it, so the log must.
+            self.gate.signals.recording_errors.inc()
+            _log.error("session.not_recorded", session=self.gate.info.id, why=error.message)
         if error is not None and not self._exchange.mid_frame and not self._client.is_closing():
             self._client.write(encode_error(error, severity=Severity.FATAL))
         for number in list(self._holds):
@@ -335,7 +401,6 @@ class PostgresSession:
     def _close(self, transport: asyncio.Transport, side: _Side) -> None:
         """Closes a connection; one whose peer does not read is cut after a moment."""
         side.received = _ignore
-        side.other = None
         if transport.is_closing():
             return
         transport.close()
@@ -349,6 +414,8 @@ class PostgresSession:
                 await work
             except TaskgateError as error:
                 _log.warning("session.beside", session=self.gate.info.id, error=error.message)
+            except Exception as error:
+                self._fault(error)
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
@@ -360,6 +427,16 @@ class Idle(TaskgateError):
     """The client said nothing for longer than its task allows."""
 
     sqlstate = "57P05"
+
+
+def _read(transport: asyncio.Transport, side: _Side, wanted: bool) -> None:
+    if side.reading is wanted or transport.is_closing():
+        return
+    side.reading = wanted
+    if wanted:
+        transport.resume_reading()
+    else:
+        transport.pause_reading()
 
 
 def _ignore(data: bytes) -> None:

@@ -99,7 +99,7 @@ class Provisioning:
 
     async def add_user(self, body: Any, subject_from: str) -> Changed:
         """Raises: ScimFault, Conflict, OverLimit, NotRecorded."""
-        attributes = cleaned(USERS, body)
+        attributes = {"active": True, **cleaned(USERS, body)}
         now = self._clock.now()
         async with self._one_change:
             fresh = DirectoryUser("", "", "", "", True, {}, now, now, version=0)
@@ -114,15 +114,14 @@ class Provisioning:
         attributes = cleaned(USERS, body)
         async with self._one_change:
             before = await self._user(user_id)
-            return await self._change(before, attributes, subject_from)
+            whole = {"active": before.active, **attributes}
+            return await self._change(before, whole, subject_from)
 
     async def patch_user(self, user_id: str, body: Any, subject_from: str) -> Changed:
         """Raises: ScimFault, NotFound, Conflict, NotRecorded."""
         async with self._one_change:
             before = await self._user(user_id)
-            return await self._change(
-                before, patched(USERS, before.attributes, body), subject_from
-            )
+            return await self._change(before, patched(USERS, before.attributes, body), subject_from)
 
     async def remove_user(self, user_id: str) -> Offboarded | None:
         """Raises: NotFound, NotRecorded."""
@@ -201,16 +200,17 @@ class Provisioning:
             left = await self._leave(before, "renamed by the directory")
         await self._log("user changed", after.id, after.user_name)
         await self._store.replace_user(after)
-        left = await self._follow_up(before, after) or left
+        left = left or await self._follow_up(before, after)
         return Changed(after, await self._store.groups_of(after.id), left)
 
     async def _follow_up(
         self, before: DirectoryUser | None, after: DirectoryUser
     ) -> Offboarded | None:
+        fresh = before is None or before.subject != after.subject
         if not after.active:
-            # Again after the write: whoever came in between them is out as well.
-            return await self._leave(after, _LEFT)
-        if before is None or not before.active or before.subject != after.subject:
+            # Known as shut out before anybody came in by this name: barred all the same.
+            return await self._leave(after, _LEFT) if fresh else None
+        if fresh or (before is not None and not before.active):
             # Only what the directory shut, the directory opens.
             await self._leaving.reinstate(self._keys(after), "active again", None, only_by=SCIM)
         return None
@@ -228,14 +228,15 @@ class Provisioning:
         named = str(attributes.get(subject_from) or "").strip()
         if not named:
             raise bad_value(f"{subject_from} is required: it is who signs in")
-        active = attributes.get("active", True)
+        # What is not said stays as it was: leaving the word out lets nobody in again.
+        active = bool(attributes.get("active", user.active))
         return replace(
             user,
             user_name=str(attributes["userName"]),
             external_id=str(attributes.get("externalId") or ""),
             subject=self._directory.subject_of(named),
-            active=bool(active),
-            attributes={**attributes, "active": bool(active)},
+            active=active,
+            attributes=attributes,
             changed_at=self._clock.now(),
             version=user.version + 1,
         )

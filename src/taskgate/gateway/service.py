@@ -206,6 +206,7 @@ class _Service:
                 Delegation(store.grants, grants, foundation.policies, clock),
                 leaving,
                 use_map,
+                scim,
             ),
             holds=holds,
             sessions=Connected(sessions, store.sessions),
@@ -213,7 +214,6 @@ class _Service:
             records=records,
             secrets=state.secrets,
             outside=outside,
-            scim=scim,
         )
         wiring = Wiring(
             parts=parts,
@@ -282,8 +282,9 @@ class _Service:
         self._watchman.drain()
         self._signals.ready.set(0)
         _log.info("gateway.draining", sessions=len(self._sessions), deadline_s=deadline_s)
-        await self._postgres.stop()
+        # Whoever comes meanwhile is told why not, instead of finding nobody.
         cut = await self._sessions.drain(deadline_s)
+        await self._postgres.stop()
         if cut:
             _log.warning("gateway.cut", sessions=cut)
         try:
@@ -291,6 +292,8 @@ class _Service:
                 await self._sessions.wait_empty()
         except TimeoutError:
             _log.error("gateway.sessions_left", sessions=len(self._sessions))
+        # The next start may have another clock.
+        await self._watchman.bury()
         self._closing.set()
         self._web.stop()
         with suppress(TimeoutError):

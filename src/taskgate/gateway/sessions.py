@@ -23,6 +23,18 @@ class GoingDown(TaskgateError):
     http_status = 503
 
 
+class NotStarting(GoingDown):
+    """It is being stopped, and lets nobody in any more."""
+
+    sqlstate = "57P03"
+
+
+class TooMany(OverLimit):
+    """More connections, or sessions, than this node takes."""
+
+    sqlstate = "53300"
+
+
 class LiveSession(Protocol):
     """What the registry needs of a session, whatever its protocol."""
 
@@ -61,13 +73,20 @@ class Sessions:
         return tuple(session.gate.info for session in self._live.values())
 
     def add(self, session: LiveSession) -> None:
-        """Raises: OverLimit when the node is full; GoingDown while it drains."""
-        if self.draining:
-            raise GoingDown("the gateway is being stopped", hint="connect again in a moment")
+        """Raises: TooMany when the node is full; NotStarting while it drains."""
+        self.ensure_open()
         if len(self._live) >= MAX_SESSIONS:
-            raise OverLimit(f"this gateway serves its most of {MAX_SESSIONS} sessions already")
+            raise TooMany(
+                f"this gateway serves its most of {MAX_SESSIONS} sessions already",
+                hint="connect again when others have left",
+            )
         self._live[session.gate.info.id] = session
         self._empty.clear()
+
+    def ensure_open(self) -> None:
+        """Raises: NotStarting while the node drains."""
+        if self.draining:
+            raise NotStarting("the gateway is being stopped", hint="connect again in a moment")
 
     def remove(self, session_id: str) -> None:
         self._live.pop(session_id, None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,22 +19,24 @@ from prometheus_client import (
 )
 
 from taskgate import __version__
+from taskgate.gateway.tallies import Tallies
 from taskgate.model.decision import Outcome
 from taskgate.model.errors import TaskgateError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_DECISION_BUCKETS_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
-_REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
 
 class Signals:
-    """One gateway's counters. Each has its own registry, so that two can live in one process."""
+    """One gateway's counters. Each has its own registry, so that two can live in one process.
+    `tallies` has those that every request goes into."""
 
     def __init__(self) -> None:
         # When a counter began is the scraper's to know.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        self.tallies = Tallies()
+        registry.register(self.tallies)
         build = Gauge("taskgate_build_info", "Always 1.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self.ready = Gauge("taskgate_ready", "1 while /readyz says yes.", registry=registry)
@@ -52,16 +53,6 @@ class Signals:
         self.holds_waiting = Gauge(
             "taskgate_holds_waiting", "Held requests awaiting approval.", registry=registry
         )
-        moved = Counter(
-            "taskgate_bytes", "Bytes relayed, by direction.", ["direction"], registry=registry
-        )
-        self.bytes_to_resource = moved.labels("to_resource")
-        self.bytes_to_client = moved.labels("to_client")
-        cache = Counter(
-            "taskgate_decision_cache", "Decision cache lookups.", ["result"], registry=registry
-        )
-        self.cache_hits = cache.labels("hit")
-        self.cache_misses = cache.labels("miss")
         self._login_failures = Counter(
             "taskgate_login_failures", "Refused sign-ins, by door.", ["door"], registry=registry
         )
@@ -72,21 +63,6 @@ class Signals:
         )
         self.upstream_errors = Counter(
             "taskgate_upstream_errors", "Resources lost or unreachable.", registry=registry
-        )
-        self.masked_values = Counter(
-            "taskgate_masked_values", "Values hidden from answers.", registry=registry
-        )
-        self.decision_seconds = Histogram(
-            "taskgate_decision_seconds",
-            "From a whole request to its verdict, holds not counted.",
-            buckets=_DECISION_BUCKETS_S,
-            registry=registry,
-        )
-        self.request_seconds = Histogram(
-            "taskgate_request_seconds",
-            "From a request's sending to the end of its answer.",
-            buckets=_REQUEST_BUCKETS_S,
-            registry=registry,
         )
         self.hold_seconds = Histogram(
             "taskgate_hold_seconds",
@@ -112,18 +88,6 @@ class Signals:
     def request(self, outcome: str) -> None:
         """One request judged; `outcome` is an `Outcome` value."""
         self._requests[outcome].inc()
-
-    def finished(self, facts: Mapping[str, Any]) -> None:
-        """How a request ended: the facts that its `request.finished` event has."""
-        duration_s, masked = facts.get("duration_s"), facts.get("masked")
-        if isinstance(duration_s, int | float):
-            self.request_seconds.observe(duration_s)
-        if isinstance(masked, Mapping):
-            self.masked_values.inc(sum(n for n in masked.values() if isinstance(n, int)))
-
-    def looked_up(self, *, hit: bool) -> None:
-        """One look into the decision cache."""
-        (self.cache_hits if hit else self.cache_misses).inc()
 
     def login_failed(self, door: str) -> None:
         """`door` is a protocol's name, `api` or `console`."""

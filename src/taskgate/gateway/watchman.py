@@ -140,10 +140,14 @@ class Watchman:
     async def _lapse(self) -> None:
         while True:
             await asyncio.sleep(LAPSE_EVERY_S)
-            try:
-                await self._grants.lapse()
-            except StoreUnavailable as error:
-                _log.warning("grants.not_lapsed", why=error.message)
+            await self.bury()
+
+    async def bury(self) -> None:
+        """Buries what has lapsed, now."""
+        try:
+            await self._grants.lapse()
+        except StoreUnavailable as error:
+            _log.warning("grants.not_lapsed", why=error.message)
 
     async def _renew(self) -> None:
         while True:

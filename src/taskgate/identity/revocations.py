@@ -1,13 +1,14 @@
 """How every node hears of ended grants: at once in its own process, and by following the store's
-sequence for what other nodes did."""
+sequence for what other nodes did, in a thread that the load of the event loop does not hold up."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from taskgate.identity.following import Follower
 from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.errors import StoreUnavailable
@@ -15,7 +16,6 @@ from taskgate.model.ports import GrantStore
 from taskgate.model.token import Revocation
 
 _log = structlog.get_logger(__name__)
-_BATCH = 1_000
 
 EndListener = Callable[[frozenset[str], str], None]
 
@@ -32,9 +32,9 @@ class Revocations:
         self._clock = clock
         self._listeners: list[EndListener] = []
         self._ended: OrderedDict[str, str] = OrderedDict()
-        self._sequence = 0
-        # Monotonic time up to which every revocation is known here.
-        self._sighted_at: float | None = None
+        # What the follower has found and the loop has not got to yet; it counts already.
+        self._heard: dict[str, str] = {}
+        self._follower: Follower | None = None
 
     def on_end(self, listener: EndListener) -> None:
         """`listener(grant_ids, why)` is called on the loop, in the turn that the end is known."""
@@ -42,14 +42,16 @@ class Revocations:
 
     def ended(self, grant_id: str) -> str | None:
         """Why the grant ended, if that was lately; None otherwise."""
-        return self._ended.get(grant_id)
+        why = self._ended.get(grant_id)
+        return why if why is not None else self._heard.get(grant_id)
 
     @property
     def blind(self) -> bool:
         """Whether revocations may have gone unheard for too long."""
-        if self._sighted_at is None:
+        sighted_at = self._follower.sighted_at if self._follower is not None else None
+        if sighted_at is None:
             return True
-        return self._clock.monotonic() - self._sighted_at > limits.REVOCATION_BLIND_S
+        return self._clock.monotonic() - sighted_at > limits.REVOCATION_BLIND_S
 
     def ensure_sighted(self) -> None:
         """Raises: StoreUnavailable while `blind`."""
@@ -73,47 +75,37 @@ class Revocations:
             self._tell(frozenset(grant_ids), why)
 
     async def poll(self) -> None:
-        """Catches up with the store now. Raises: StoreUnavailable."""
-        while True:
-            asked_at = self._clock.monotonic()
-            found = await self._store.revocations_after(self._sequence, _BATCH)
-            if found:
-                # Two polls may overlap; the sequence only grows.
-                self._sequence = max(self._sequence, found[-1].sequence)
-                self.apply(found)
-            if len(found) < _BATCH:
-                self._sighted_at = max(asked_at, self._sighted_at or asked_at)
-                return
+        """Catches up with the store now. Raises: StoreUnavailable, also while nobody follows."""
+        if self._follower is None:
+            raise StoreUnavailable("revocations are not followed")
+        await asyncio.wrap_future(self._follower.ask())
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Polls each `limits.REVOCATION_POLL_S` while the block runs. Raises: StoreUnavailable
-        if the store cannot be reached at the start."""
-        self._sequence = await self._store.last_revocation()
-        await self.poll()
-        task = asyncio.create_task(self._follow(), name="follow revocations")
+        """Follows the store while the block runs. Raises: StoreUnavailable if the store cannot be
+        reached at the start."""
+        loop = asyncio.get_running_loop()
+
+        def heard(found: Sequence[Revocation]) -> None:
+            # In the follower's thread: known from here on, told in the loop's next turn.
+            self._heard.update((one.grant_id, one.why) for one in found)
+            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(self._take, found)
+
+        follower = Follower(self._store.revocation_reader, self._clock.monotonic, heard)
+        follower.start()
         try:
+            await asyncio.wrap_future(follower.ask())
+            self._follower = follower
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            self._sighted_at = None
+            self._follower = None
+            await asyncio.to_thread(follower.stop)
 
-    async def _follow(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(limits.REVOCATION_POLL_S)
-            try:
-                await self.poll()
-            except StoreUnavailable as error:
-                # Going on is right here: `blind` refuses what cannot be vouched for.
-                if not failing:
-                    _log.error("revocations.blind", error=error.message)
-                failing = True
-            else:
-                if failing:
-                    _log.info("revocations.sighted")
-                failing = False
+    def _take(self, found: Sequence[Revocation]) -> None:
+        self.apply(found)
+        for one in found:
+            self._heard.pop(one.grant_id, None)
 
     def _tell(self, grant_ids: frozenset[str], why: str) -> None:
         for listener in self._listeners:

@@ -8,6 +8,7 @@ from typing import Final
 from taskgate.identity.grants import Grants, Issued, PolicySource
 from taskgate.identity.oidc.claims import (
     audiences_of,
+    authenticated_at,
     check_plain,
     check_times,
     issuer_of,
@@ -18,6 +19,7 @@ from taskgate.identity.oidc.fetching import Fetcher
 from taskgate.identity.oidc.issuer import Issuer
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.proof import Proof, ProvenGrants
+from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.policy.trusts import Trust
@@ -101,7 +103,7 @@ class Workloads:
                 subject=subject,
                 issuer=trust.identity_issuer,
                 kind=IdentityKind.WORKLOAD,
-                authenticated_at=spans.issued_at if spans.issued_at is not None else 0.0,
+                authenticated_at=authenticated_at({}, spans, limits.CLOCK_SKEW_S),
                 method=METHOD,
                 claims=trust.kept(token.claims),
             )

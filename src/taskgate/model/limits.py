@@ -20,6 +20,8 @@ MAX_WAITING_BYTES = 256 * KIB
 # Frames from a client that wait for an earlier one's verdict.
 MAX_PENDING_FRAMES = 10_000
 MAX_PENDING_BYTES = 16 * MIB
+# Messages of one client that are handled before others have their turn.
+MAX_FRAMES_PER_TURN = 500
 # Replies expected from the resource in one pipeline.
 MAX_PIPELINE = 100_000
 MAX_PREPARED_STATEMENTS = 10_000

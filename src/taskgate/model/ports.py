@@ -84,6 +84,24 @@ class LoginStore(Protocol):
         ...
 
 
+class RevocationReader(Protocol):
+    """The one sequence of revocations, read without an event loop by a connection of its own.
+
+    A call that takes longer than about `limits.REVOCATION_BLIND_S` raises StoreUnavailable, as
+    does any fault; the reader is then to be closed, and another one opened.
+    """
+
+    def last(self) -> int:
+        """The newest sequence number; 0 if there is none."""
+        ...
+
+    def after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
+        """In order, without gaps: whoever follows the sequence misses none."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class GrantStore(Protocol):
     """Grants, their tokens, and the one sequence of revocations that all nodes follow."""
 
@@ -132,12 +150,8 @@ class GrantStore(Protocol):
         """Marks what has expired, for good: a clock turned back later does not revive it."""
         ...
 
-    async def revocations_after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
-        """In order, without gaps: whoever follows the sequence misses none."""
-        ...
-
-    async def last_revocation(self) -> int:
-        """The newest sequence number; 0 if there is none."""
+    def revocation_reader(self) -> RevocationReader:
+        """For the thread that calls this, and for no other. Raises: StoreUnavailable."""
         ...
 
 

@@ -47,7 +47,12 @@ def packed_path(sealed: Path) -> Path:
 
 def recording_of(path: Path) -> str:
     """The id that a recording's file name claims."""
-    return path.name.removesuffix(".zst").removesuffix(SUFFIX)
+    return recording_named(path.name)
+
+
+def recording_named(file_name: str) -> str:
+    """The same, of the name alone."""
+    return file_name.removesuffix(".zst").removesuffix(SUFFIX)
 
 
 def heads_paths(directory: Path) -> list[Path]:
@@ -75,7 +80,7 @@ def sealed_paths(directory: Path) -> Iterator[Path]:
     """The recordings that are sealed, oldest day first, by name within a day."""
     for day in day_directories(directory):
         for path in sorted(day.iterdir()):
-            if path.name.endswith((SUFFIX, PACKED_SUFFIX)):
+            if is_recording(path.name):
                 yield path
 
 
@@ -86,6 +91,37 @@ def day_directories(directory: Path) -> list[Path]:
         for day in directory.glob("[0-9]*/[0-9]*/[0-9]*")
         if day.is_dir() and _DAY.fullmatch(day.relative_to(directory).as_posix())
     )
+
+
+def days_from(directory: Path, since: float) -> Iterator[Path]:
+    """The days from that of `since` on, newest first, and in any case the newest two; older
+    folders are not even looked at."""
+    first = day_of(since)
+    taken = 0
+    for year in _numbered(directory):
+        for month in _numbered(year):
+            for day in _numbered(month):
+                name = day.relative_to(directory).as_posix()
+                if not _DAY.fullmatch(name):
+                    continue
+                if taken >= 2 and name < first:
+                    return
+                taken += 1
+                yield day
+
+
+def is_recording(name: str) -> bool:
+    """Whether a file of a day is a recording, by its name."""
+    return name.endswith((SUFFIX, PACKED_SUFFIX))
+
+
+def _numbered(directory: Path) -> list[Path]:
+    """Folders whose names are numbers, the greatest first."""
+    try:
+        found = [path for path in directory.iterdir() if path.name.isdecimal() and path.is_dir()]
+    except OSError:
+        return []
+    return sorted(found, reverse=True)
 
 
 def find_recording(directory: Path, recording: str) -> Path:

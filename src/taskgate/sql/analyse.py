@@ -71,7 +71,10 @@ def analyse(script: Script, catalog: Catalog, names: SessionNames) -> Analysis |
     if resolver.needed:
         return NeedNames(frozenset(resolver.needed))
     return Analysis(
-        tuple(found), catalog.digest_of(resolver.used), _shape(script.statements, found)
+        tuple(found),
+        catalog.digest_of(resolver.used),
+        catalog.identity_of(resolver.used),
+        _shape(script.statements, found),
     )
 
 

@@ -113,6 +113,10 @@ class Catalog:
             self._past[name] = entry
             self._digests.pop(name, None)
 
+    def forget(self) -> None:
+        """Forgets everything that was looked up, whatever its age."""
+        self.expire(float("inf"))
+
     def fresh_until(self, now: float) -> float:
         """When the first of the entries expires."""
         for _, at in self._entries.values():
@@ -136,6 +140,23 @@ class Catalog:
         digest = hashlib.sha256(json.dumps([self.user, self.schemas]).encode())
         for name in sorted(names, key=_sort_key):
             digest.update(self._digest(name))
+        return digest.hexdigest()
+
+    def identity_of(self, names: Iterable[NeededName]) -> str:
+        """SHA-256 (hex) over which objects these names stand for, however those are defined."""
+        digest = hashlib.sha256(self.user.encode())
+        for name in sorted(names, key=_sort_key):
+            entry = self.get(name) or Entry()
+            digest.update(
+                repr(
+                    (
+                        name,
+                        entry.relation.oid if entry.relation is not None else 0,
+                        [routine.oid for routine in entry.routines],
+                        entry.type.oid if entry.type is not None else 0,
+                    )
+                ).encode()
+            )
         return digest.hexdigest()
 
     def _digest(self, name: NeededName) -> bytes:

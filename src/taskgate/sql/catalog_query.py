@@ -54,6 +54,20 @@ def _relatives(start: str, end: str) -> str:
  JOIN pg_catalog.pg_namespace kn ON kn.oid {_EQ} k.relnamespace)"""
 
 
+# `c` and what inherits from it, all levels: what is written to it may land there.
+_BELOW = f"""(WITH RECURSIVE kin(o) AS (SELECT c.oid UNION SELECT i.inhrelid
+  FROM pg_catalog.pg_inherits i JOIN kin ON i.inhparent {_EQ} kin.o) SELECT o FROM kin)"""
+_IN = f"OPERATOR(pg_catalog.=) ANY {_BELOW}"
+# Names none of it, but changes whenever one of the things does that run when `c` is written.
+_RUNS = f"""(SELECT pg_catalog.string_agg(x.what, ' ' ORDER BY x.what) FROM (
+  SELECT pg_catalog.concat('t', t.oid, '.', t.xmin, '.', p.oid, '.', p.xmin)
+   FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid {_EQ} t.tgfoid
+   WHERE t.tgrelid {_IN} AND NOT t.tgisinternal
+  UNION ALL SELECT pg_catalog.concat('r', r.oid, '.', r.xmin) FROM pg_catalog.pg_rewrite r
+   WHERE r.ev_class {_EQ} c.oid AND r.ev_type {_NE} '1'::pg_catalog."char"
+  UNION ALL SELECT pg_catalog.concat('p', l.oid, '.', l.xmin) FROM pg_catalog.pg_policy l
+   WHERE l.polrelid {_EQ} c.oid) x(what))"""
+
 _RELATION = f"""SELECT pg_catalog.json_build_object(
  'oid', c.oid, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
  'temporary', c.relpersistence {_EQ} 't'::pg_catalog."char",
@@ -67,7 +81,8 @@ _RELATION = f"""SELECT pg_catalog.json_build_object(
  'ancestors', {_relatives("inhrelid", "inhparent")},
  'descendants', {_relatives("inhparent", "inhrelid")},
  'triggers', c.relrowsecurity OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
-   WHERE t.tgrelid {_EQ} c.oid AND NOT t.tgisinternal),
+   WHERE t.tgrelid {_IN} AND NOT t.tgisinternal),
+ 'runs', {_RUNS},
  'rules', c.relhasrules AND EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r
    WHERE r.ev_class {_EQ} c.oid AND r.ev_type {_NE} '1'::pg_catalog."char"))
  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid {_EQ} c.relnamespace
@@ -215,6 +230,7 @@ def _read_relation(value: Mapping[str, Any] | None) -> Entry:
             descendants=_pairs(value["descendants"]),
             has_triggers=bool(value["triggers"]),
             has_rules=bool(value["rules"]),
+            runs=value["runs"] or "",
         )
     )
 

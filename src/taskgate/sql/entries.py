@@ -67,7 +67,8 @@ class Relation:
 
     `definition` is the query of a view or materialized view. `ancestors` and `descendants` are
     inheritance parents and children or partitions, all levels, as (schema, name).
-    `has_triggers` counts user triggers and row security, `has_rules` rules on writes.
+    `has_triggers` counts user triggers, those of descendants too, and row security, `has_rules`
+    rules on writes. `runs` changes whenever one of those does, or a trigger's function.
     """
 
     oid: int
@@ -81,6 +82,7 @@ class Relation:
     descendants: tuple[tuple[str, str], ...] = ()
     has_triggers: bool = False
     has_rules: bool = False
+    runs: str = ""
 
     @property
     def spelled(self) -> str:

@@ -139,14 +139,16 @@ class SessionNames:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A whole script. `resolution` and `shape` are lower-case hex SHA-256.
+    """A whole script. `resolution`, `identity` and `shape` are lower-case hex SHA-256.
 
     `resolution` covers what every name resolved to, and changes when one of them means something
-    else. `shape` is the same for scripts that differ in constants only.
+    else; `identity` covers only which objects they are, not how those are defined. `shape` is the
+    same for scripts that differ in constants only.
     """
 
     statements: tuple[StatementFacts, ...]
     resolution: str
+    identity: str
     shape: str
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from postgast import pg_query_pb2 as pb
 
 from taskgate.model.action import Action
+from taskgate.model.names import spell
 from taskgate.sql import relations
 from taskgate.sql.accesses import Access
 from taskgate.sql.from_items import read_from
@@ -28,10 +29,12 @@ _NO_ROWS = Rows(())
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The relation being written. `access` is for what is read of it, if anything is."""
+    """The relation being written. `access` is for what is read of it, if anything is; `written` is
+    its name as it was written."""
 
     access: Access
     source: Source
+    written: tuple[str | None, str] = (None, "")
 
     @property
     def columns(self) -> list[str] | None:
@@ -69,7 +72,8 @@ def open_target(reader: "Reader", node: pb.RangeVar) -> Target:
         if access.relation.schema == "pg_catalog":
             # pg_settings can be updated, and the catalogs say what names mean.
             reader.findings.opaque = reader.findings.may_change_resolution = True
-    return Target(access, Source(alias, rows, access, schema))
+    written = (node.schemaname or None, node.relname)
+    return Target(access, Source(alias, rows, access, schema), written)
 
 
 def note_write(
@@ -129,6 +133,13 @@ def _write_beneath(
     for stem in beneath.findings.actions:
         if stem.verb == "call" and stem.kind != "builtin":
             findings.act(Action("call", stem.object, stem.kind, stem.write, via=access.object))
+
+
+def note_cascade(reader: "Reader", target: Target) -> None:
+    """Foreign keys pass an UPDATE or DELETE on to the tables that refer to this one. Where a check
+    of theirs then fails, the error shows the row."""
+    for table in reader.names.referencing(*target.written):
+        reader.findings.relations.add(spell(*table))
 
 
 def settle(reader: "Reader", target: Target) -> None:
@@ -273,6 +284,7 @@ def assign(reader: "Reader", targets: Iterable[Node], target: Target, scope: Sco
         subscripts(reader, item, scope)
         carry(reader, target, item.name, reader.value(item.val, scope))
     note_write(reader, "update", target, columns)
+    note_cascade(reader, target)
 
 
 def subscripts(reader: "Reader", item: pb.ResTarget, scope: Scope) -> None:
@@ -299,6 +311,7 @@ def _delete(reader: "Reader", stmt: pb.DeleteStmt, scope: Scope) -> Rows:
     target = open_target(reader, stmt.relation)
     scope.items.append(Item(target.source.rows, (target.source,)))
     note_write(reader, "delete", target, None)
+    note_cascade(reader, target)
     for node in stmt.using_clause:
         scope.items.append(read_from(reader, node, scope))
     reader.steer(stmt.where_clause, scope)
@@ -320,6 +333,7 @@ def _merge(reader: "Reader", stmt: pb.MergeStmt, scope: Scope) -> Rows:
             assign(reader, when.target_list, target, scope)
         elif when.command_type == pb.CMD_DELETE:
             note_write(reader, "delete", target, None)
+            note_cascade(reader, target)
         elif when.command_type == pb.CMD_INSERT:
             values = reader.values(when.values, scope)
             rows = Rows(tuple(Field("", value) for value in values))

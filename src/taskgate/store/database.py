@@ -88,6 +88,11 @@ class Database:
         async with self._translated(), self._follower.connect() as connection:
             yield connection
 
+    def apart(self) -> "Database":
+        """The same PostgreSQL database by one connection of its own, for another event loop."""
+        engine = _postgres_engine(self.url, 1)
+        return Database(self.url, engine, engine, engine)
+
     async def close(self) -> None:
         for engine in {self._writer, self._reader, self._follower}:
             await engine.dispose()

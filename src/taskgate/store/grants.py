@@ -1,5 +1,6 @@
 """Grants, their tokens, and the sequence of revocations."""
 
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskgate.model.errors import OverLimit
 from taskgate.model.grant import Grant, Link, Permitted
 from taskgate.model.identity import Identity
+from taskgate.model.ports import RevocationReader
 from taskgate.model.token import GrantSelector, Revocation, Token
 from taskgate.store.counters import lock_counter
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode, decode_any, encode, plain
+from taskgate.store.following import LoopRevocations, SqliteRevocations
 from taskgate.store.revoking import came_in, cut_off, revoke, selected, was_cut_off
 from taskgate.store.schema import counters, grant_people, grants, revocations, tokens
 
@@ -162,6 +165,12 @@ class SqlGrants:
                 .where(grants.c.lapsed.is_(sa.false()), grants.c.expires_at <= now)
                 .values(lapsed=True)
             )
+
+    def revocation_reader(self) -> RevocationReader:
+        if self._database.sqlite:
+            return SqliteRevocations(Path(self._database.url.database or ""))
+        apart = self._database.apart()
+        return LoopRevocations(SqlGrants(apart), apart.close)
 
     async def revocations_after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
         async with self._database.follow() as connection:

@@ -305,9 +305,7 @@ async def _sign_ins(connection: AsyncConnection, person: str | None) -> list[Pla
     return places
 
 
-async def _first_use(
-    connection: AsyncConnection, person: str, address: str, at: float
-) -> "sa.Row[tuple[str, str, str]] | None":
+async def _first_use(connection: AsyncConnection, person: str, address: str, at: float) -> Any:
     found = await connection.execute(
         sa.select(sessions.c.grant_id, sessions.c.identity, sessions.c.task)
         .join(grant_people, grant_people.c.grant_id == sessions.c.grant_id)

@@ -148,13 +148,15 @@ def check_access_hash(token: CompactToken, access_token: str | None) -> None:
         raise TokenRefused("the token's at_hash is not that of its access token")
 
 
-def authenticated_at(claims: Mapping[str, Any], spans: Spans) -> float:
-    """When the person last proved themselves: `auth_time`, else the time of issue; 0 if neither
-    is told, so that whoever was ever cut off stays out."""
-    stated = _seconds(claims, "auth_time")
-    if stated is None:
-        return spans.issued_at if spans.issued_at is not None else 0.0
-    return stated if spans.issued_at is None else min(stated, spans.issued_at)
+def authenticated_at(claims: Mapping[str, Any], spans: Spans, skew_s: float = 0.0) -> float:
+    """When the person surely had proved themselves: `auth_time`, else the time of issue; 0 if
+    neither is told, so that whoever was ever cut off stays out.
+
+    `skew_s` is taken off for a token that may be older than it says: whose issuer's clock is
+    ahead must not outlive a cut-off of the moments after it was issued.
+    """
+    told = [one for one in (_seconds(claims, "auth_time"), spans.issued_at) if one is not None]
+    return max(0.0, min(told) - skew_s) if told else 0.0
 
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float | None:

@@ -12,15 +12,23 @@ _MAX_GROUP_CHARS: Final = 255
 
 
 def identity_of(
-    settings: ProviderSettings, claims: Mapping[str, Any], spans: Spans, method: str
+    settings: ProviderSettings,
+    claims: Mapping[str, Any],
+    spans: Spans,
+    method: str,
+    *,
+    skew_s: float = 0.0,
 ) -> Identity:
-    """Who the claims of a checked token speak of. Raises: TokenRefused."""
+    """Who the claims of a checked token speak of; `skew_s` as for `authenticated_at`.
+
+    Raises: TokenRefused.
+    """
     return Identity(
         subject=subject_of(claims, settings.subject_claim),
         issuer=settings.name,
         kind=_kind_of(claims),
         groups=groups_of(settings.groups, claims),
-        authenticated_at=authenticated_at(claims, spans),
+        authenticated_at=authenticated_at(claims, spans, skew_s),
         method=method,
     )
 

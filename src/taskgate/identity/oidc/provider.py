@@ -21,6 +21,7 @@ from taskgate.identity.oidc.people import identity_of
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.settings import ProviderSettings
 from taskgate.identity.proof import Proof
+from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.errors import NotFound
 
@@ -65,7 +66,9 @@ class Provider:
             if not audiences & settings.direct.audiences:
                 raise TokenRefused("the token is for another audience")
             spans = await self._checked(token, now)
-        identity = identity_of(settings, token.claims, spans, DIRECT_METHOD)
+        identity = identity_of(
+            settings, token.claims, spans, DIRECT_METHOD, skew_s=limits.CLOCK_SKEW_S
+        )
         return Proof(identity, token.digest, spans.until)
 
     async def _checked(self, token: CompactToken, now: float) -> Spans:

@@ -247,7 +247,8 @@ class SignIns:
         access = answer.get("access_token")
         check_access_hash(token, access if isinstance(access, str) else None)
         identity = identity_of(settings, claims, spans, METHOD)
-        at, until = identity.authenticated_at, now + settings.refresh_s
+        # It was made for this sign-in, so a clock that is ahead gains nothing.
+        at, until = min(identity.authenticated_at, now), now + settings.refresh_s
         if before is not None:
             # Core 12.2: the same subject, or it is somebody else's sign-in.
             if identity.subject != before.subject:

@@ -102,7 +102,8 @@ def _whole_extension(
     if op == "replace":
         result.pop(extension.id, None)
     for name, item in value.items():
-        _apply(kind, result, "add", f"{extension.id}:{name}", item)
+        if name.lower() != "schemas":
+            _apply(kind, result, "add", f"{extension.id}:{name}", item)
 
 
 def _holder(kind: ResourceKind, result: dict[str, Any], path: AttributePath) -> dict[str, Any]:

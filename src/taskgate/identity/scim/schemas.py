@@ -17,7 +17,8 @@ _MAX_VALUES: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute, as `/Schemas` describes it. `parts` are a complex one's."""
+    """One attribute, as `/Schemas` describes it. `parts` are a complex one's. `fixed` may be set
+    and not changed. `words` are the usual values, and what a reference points at."""
 
     name: str
     about: str
@@ -27,6 +28,8 @@ class Attribute:
     read_only: bool = False
     exact: bool = False
     unique: bool = False
+    fixed: bool = False
+    words: tuple[str, ...] = ()
     parts: tuple["Attribute", ...] = ()
 
     def part(self, name: str) -> "Attribute | None":
@@ -40,7 +43,11 @@ class Attribute:
             "multiValued": self.many,
             "description": self.about,
             "required": self.required,
-            "mutability": "readOnly" if self.read_only else "readWrite",
+            "mutability": "readOnly"
+            if self.read_only
+            else "immutable"
+            if self.fixed
+            else "readWrite",
             "returned": "default",
         }
         if self.type == "complex":
@@ -49,7 +56,9 @@ class Attribute:
             found["caseExact"] = self.exact
             found["uniqueness"] = "server" if self.unique else "none"
         if self.type == "reference":
-            found["referenceTypes"] = ["User", "Group", "external"]
+            found["referenceTypes"] = list(self.words)
+        elif self.words:
+            found["canonicalValues"] = list(self.words)
         return found
 
 
@@ -119,7 +128,14 @@ USER_SCHEMA: Final = Schema(
             read_only=True,
             parts=(
                 Attribute("value", "The group's id.", read_only=True),
-                Attribute("$ref", "The group's address.", "reference", read_only=True, exact=True),
+                Attribute(
+                    "$ref",
+                    "The group's address.",
+                    "reference",
+                    read_only=True,
+                    exact=True,
+                    words=("Group",),
+                ),
                 Attribute("display", "The group's name.", read_only=True),
                 Attribute("type", "Always direct.", read_only=True),
             ),
@@ -183,10 +199,17 @@ GROUP_SCHEMA: Final = Schema(
             "complex",
             many=True,
             parts=(
-                Attribute("value", "The user's id.", exact=True),
-                Attribute("$ref", "The user's address.", "reference", read_only=True, exact=True),
+                Attribute("value", "The user's id.", exact=True, fixed=True),
+                Attribute(
+                    "$ref",
+                    "The user's address.",
+                    "reference",
+                    exact=True,
+                    fixed=True,
+                    words=("User",),
+                ),
                 Attribute("display", "The user's name.", read_only=True),
-                Attribute("type", "Always User."),
+                Attribute("type", "Always User.", fixed=True, words=("User",)),
             ),
         ),
     ),

@@ -40,6 +40,7 @@ class Admitting(Turns):
         known = self._known(text)
         if known is not None:
             return known
+        c.texts.counts.misses += 1
         # With the search path in doubt nothing already known may be used: an empty catalog makes
         # the analysis ask for every name, and the answer says which catalog counts now.
         catalog = c.resolution.catalog
@@ -98,7 +99,7 @@ class Admitting(Turns):
     ) -> Generator[Wait, Any, Judged]:
         """After a hold: what was approved must still be what would run, and the grant hold."""
         c = self._c
-        c.resolution.dirty = True
+        c.resolution.begin_anew()
         judged = yield from self._judge_or_record(before.text)
         now_request = request_of(
             judged,

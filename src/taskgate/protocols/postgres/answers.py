@@ -6,7 +6,7 @@ rows of results are in `results`.
 Source: PostgreSQL documentation, "Message Flow".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from taskgate.model.errors import ProtocolViolation
 from taskgate.protocols.postgres import messages, tags
@@ -33,9 +33,9 @@ _LAST_WORDS = ("FATAL", "PANIC")
 class Answers:
     """The resource's half of the exchange.
 
-    `told_fatal`: the resource has said why it ends the session. `process_ids`: the session's
-    process at the resource, and the one that the client was told (it compares notifications' with
-    it).
+    `told_fatal`: the resource has said why it ends the session. `shown_ids` are the process ids
+    that clients of this resource were told, by those that the resource knows: a notification
+    names its sender's.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Answers:
         results: Results,
         mask_key: bytes,
         tag: Callable[[str], str],
+        shown_ids: Mapping[int, int],
     ) -> None:
         self._c = shared
         self._requests = requests
@@ -56,7 +57,7 @@ class Answers:
         self._look_up_error = ""
         self._untagged: str | None = None
         self.told_fatal = False
-        self.process_ids = (0, 0)
+        self._shown_ids = shown_ids
         self._handlers: dict[int, Callable[[bytes], None]] = {
             tags.DATA_ROW: results.single_row,
             tags.COPY_DATA: results.single_row,
@@ -238,7 +239,6 @@ class Answers:
         head = self._take(Step.EXECUTE)
         if head.run is not None:
             run = head.run
-            run.total_rows = run.rows
             self._finish(run, suspended=True)
             if run.over is not None:
                 self._tell_over(run)
@@ -254,7 +254,7 @@ class Answers:
         run = head.run
         if status == IDLE:
             c.names.transaction_ended(rolled_back=self._rolled_back)
-            c.names.tainted = any(e.run is not None and e.run.judged.tainted for e in c.pipeline)
+            c.names.tainted = c.pipeline.tainted > 0
             c.resolution.transaction_ended(for_sure=not c.pipeline)
         elif before == IDLE:
             self._rolled_back = False
@@ -360,8 +360,7 @@ class Answers:
 
     def _notification(self, frame: bytes) -> None:
         message = messages.parse_notification(frame)
-        theirs, ours = self.process_ids
-        process_id = ours if message.process_id == theirs else message.process_id
+        process_id = self._shown_ids.get(message.process_id, message.process_id)
         payload = scrubbed_payload(message.payload, self._c.gate.masks(), self._mask_key)
         if payload != message.payload or process_id != message.process_id:
             frame = messages.encode_notification(
@@ -393,7 +392,8 @@ class Answers:
             self._c.gate.note("rows", {"request": run.number, "rows": run.sample})
         facts: dict[str, object] = {
             "tags": run.tags,
-            "rows": run.total_rows,
+            # Those of an answer that broke off were seen all the same.
+            "rows": run.total_rows + run.rows,
             "bytes": run.bytes,
             "duration_s": round(self._now - run.started_at, 6),
         }

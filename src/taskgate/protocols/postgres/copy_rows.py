@@ -219,12 +219,12 @@ class _Lines:
             if step is None:
                 continue
             value = dialect.decode(fields[at])
-            if value is None:
+            if value is None and not step.nulls:
                 continue
             if step.fixed is not None:
                 new: bytes | None = _value_of(step.fixed)
             else:
-                new = step.op(value) if step.op is not None else None
+                new = step.op(value) if step.op is not None and value is not None else None
                 if new is value:
                     continue
             if step.rule:
@@ -327,7 +327,7 @@ class _BinaryRows:
             start = at
             size = _INT32.unpack_from(data, at)[0]
             at += 4 + max(size, 0)
-            if step is None or size < 0:
+            if step is None or (size < 0 and not step.nulls):
                 continue
             piece = step.fixed
             if piece is None:

@@ -4,9 +4,10 @@ Bytes of either side and verdicts go in; bytes for either side and commands come
 driver writes the session's record out before it sends `to_upstream`, and obeys the commands.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from taskgate.model.errors import TaskgateError
+from taskgate.model.limits import MAX_FRAMES_PER_TURN
 from taskgate.protocols.gate import Gate
 from taskgate.protocols.postgres.answers import Answers
 from taskgate.protocols.postgres.conversation import Conversation, Output
@@ -21,7 +22,8 @@ from taskgate.sql.catalog import Catalog
 
 class Exchange:
     """`where` names resource and database in what approvals are bound to; `tag` makes a client's
-    application name into the one that the resource's log shows; `mask_key` keys the hash transform.
+    application name into the one that the resource's log shows; `mask_key` keys the hash transform;
+    `shown_ids` are process ids of this resource to those that clients were told.
 
     Any method may raise a TaskgateError: the session's state is lost and it must end.
     """
@@ -34,6 +36,7 @@ class Exchange:
         mask_key: bytes,
         where: str,
         tag: Callable[[str], str],
+        shown_ids: Mapping[int, int],
         *,
         record_rows: bool = False,
     ) -> None:
@@ -42,27 +45,51 @@ class Exchange:
         )
         self._requests = Requests(self._c)
         self._results = Results(self._c, mask_key, record_rows=record_rows)
-        self._answers = Answers(self._c, self._requests, self._results, mask_key, tag)
+        self._answers = Answers(self._c, self._requests, self._results, mask_key, tag, shown_ids)
         self._framer = FrontendFramer()
+        self._more = False
 
     def client_data(self, data: bytes, now: float) -> None:
         """Takes bytes of the client."""
+        self._framer.feed(data)
+        self._take_frames(now)
+
+    def client_more(self, now: float) -> None:
+        """Goes on with what was left for a later turn."""
+        self._take_frames(now)
+
+    @property
+    def more(self) -> bool:
+        """Whether whole messages may be left that another turn should handle (`client_more`)."""
+        return self._more and not self._requests.crowded
+
+    def _take_frames(self, now: float) -> None:
+        """Handles the client's messages, until too much of them waits or others should have
+        their turn: the rest stays where it is, and the driver reads no more."""
         requests = self._requests
         framer = self._framer
-        framer.feed(data)
-        while not requests.ended:
+        left = MAX_FRAMES_PER_TURN
+        self._more = False
+        while not requests.ended and not requests.crowded:
+            if left == 0:
+                self._more = True
+                break
             frame = framer.take()
             if frame is None:
                 break
+            left -= 1
             requests.frame(frame, now)
 
     def upstream_data(self, data: bytes, now: float) -> None:
         """Takes bytes of the resource."""
         self._answers.data(data, now)
+        if self._framer.buffered:
+            self._take_frames(now)
 
     def hold_ended(self, number: int, error: TaskgateError | None, now: float) -> None:
         """A hold came out: approved, or refused with `error`."""
         self._requests.hold_ended(number, error, now)
+        self._take_frames(now)
 
     def cancel(self, now: float) -> bool:
         """The client asked to cancel what runs. True if that must be told to the resource."""
@@ -102,10 +129,6 @@ class Exchange:
         self._requests.end(None, why)
         self._answers.lost(why)
 
-    def introduce(self, theirs: int, ours: int) -> None:
-        """The session's process id at the resource, and the one that the client was told."""
-        self._answers.process_ids = (theirs, ours)
-
     @property
     def told_fatal(self) -> bool:
         """Whether the resource has told the client why it ends the session."""
@@ -128,9 +151,19 @@ class Exchange:
         return self._requests.holding
 
     @property
+    def deciding(self) -> bool:
+        """Whether a message of the client waits for names, for earlier answers, or for people."""
+        return self._requests.deciding
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes of the client that wait for a verdict or a frame's end."""
         return self._requests.pending_bytes + self._framer.buffered
+
+    @property
+    def rewritten(self) -> int:
+        """Bytes of rows so far that were not merely passed on."""
+        return self._results.rewritten
 
     @property
     def mid_frame(self) -> bool:

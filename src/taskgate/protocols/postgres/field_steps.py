@@ -21,13 +21,15 @@ class FieldStep:
     """What happens to one field. `rule` is empty for a search by content, which counts itself.
 
     `fixed` is the replacement of every value, as on the wire (None where `op` makes it).
-    `readable`: a search, and the field's bytes show what they hold as they stand.
+    `readable`: a search, and the field's bytes show what they hold as they stand. `nulls`: NULL is
+    replaced as well, because of an expression even that tells (`nullif(email, 'a guess')`).
     """
 
     rule: str
     fixed: bytes | None
     op: FieldOp | None
     readable: bool = False
+    nulls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,12 @@ def ready_steps(
             step = (
                 FieldStep(mask.rule, None, replacement)
                 if callable(replacement)
-                else FieldStep(mask.rule, with_length(replacement), None)
+                else FieldStep(
+                    mask.rule,
+                    with_length(replacement),
+                    None,
+                    nulls=not mask.plain and replacement is not None,
+                )
             )
             masks.append(step)
             steps.append(step)

@@ -99,30 +99,38 @@ class LookUp:
 _TEMPLATED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "VALUES", "TABLE"})
 
 
+@dataclass(slots=True)
+class CacheCounts:
+    """How often a verdict was there (`hits`), and how often one had to be made (`misses`, counted
+    by whoever makes it)."""
+
+    hits: int = 0
+    misses: int = 0
+
+
 class JudgedTexts:
-    """Verdicts by text, least recently used out first. Shared by a task's sessions."""
+    """Verdicts by text, least recently used out first. Shared by a task's sessions; `counts` may
+    be by those of others too."""
 
-    __slots__ = ("_by_template", "_by_text", "hits", "misses")
+    __slots__ = ("_by_template", "_by_text", "counts")
 
-    def __init__(self) -> None:
+    def __init__(self, counts: CacheCounts | None = None) -> None:
         self._by_text: OrderedDict[str, Judged] = OrderedDict()
         self._by_template: OrderedDict[str, Judged] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
+        self.counts = counts if counts is not None else CacheCounts()
 
     def get(self, text: str, catalog: Catalog, policy_version: str, now: float) -> Judged | None:
         """The verdict on this text, or on one that reads alike (see `templates`)."""
         judged = self._by_text.get(text)
         if judged is not None and judged.current(catalog, policy_version, now):
-            self.hits += 1
+            self.counts.hits += 1
             return judged
         template = template_of(text)
         if template is not None:
             judged = self._by_template.get(template)
             if judged is not None and judged.current(catalog, policy_version, now):
-                self.hits += 1
+                self.counts.hits += 1
                 return judged.for_text(text)
-        self.misses += 1
         return None
 
     def put(self, judged: Judged) -> None:

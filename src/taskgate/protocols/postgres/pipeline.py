@@ -91,15 +91,19 @@ class Pipeline:
     then within one implicit transaction and drops everything after an error up to that Sync.
     `cycles_sent` and `cycles_done` count Syncs and simple queries, each of which ends in a
     ReadyForQuery: what was made in a cycle cannot outlive an idle transaction status at its end.
+    `newest` is the client's last request that is still owed an answer; `tainted` counts those
+    whose errors may quote anything. Both are kept, not looked for: the queue may be long.
     """
 
-    __slots__ = ("_queue", "cycles_done", "cycles_sent", "open")
+    __slots__ = ("_queue", "cycles_done", "cycles_sent", "newest", "open", "tainted")
 
     def __init__(self) -> None:
         self._queue: deque[Expected] = deque()
         self.open = False
         self.cycles_sent = 0
         self.cycles_done = 0
+        self.newest: Expected | None = None
+        self.tainted = 0
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -130,6 +134,10 @@ class Pipeline:
                 hint="send a Sync and read the answers before sending more",
             )
         self._queue.append(expected)
+        if expected.run is not None:
+            self.tainted += expected.run.judged.tainted
+        if expected.step is not Step.SYNC and not expected.internal:
+            self.newest = expected
         ends_cycle = expected.step is Step.SYNC or expected.step is Step.QUERY
         self.open = not ends_cycle
         self.cycles_sent += ends_cycle
@@ -139,6 +147,7 @@ class Pipeline:
         head = self._queue.popleft()
         head.settled = True
         self.cycles_done += head.step is Step.SYNC or head.step is Step.QUERY
+        self._taken(head)
         return head
 
     def fail(self) -> list[Expected]:
@@ -147,11 +156,18 @@ class Pipeline:
         failed: list[Expected] = []
         while self._queue and self._queue[0].step is not Step.SYNC:
             failed.append(self._queue.popleft())
+            self._taken(failed[-1])
         for expected in reversed(failed):
             expected.settled = True
             if expected.undo is not None:
                 expected.undo()
         return failed
+
+    def _taken(self, expected: Expected) -> None:
+        if expected.run is not None:
+            self.tainted -= expected.run.judged.tainted
+        if expected is self.newest:
+            self.newest = None
 
     def drop_syncs(self) -> None:
         """COPY from the client has begun: the resource ignores Syncs sent before its end.

@@ -71,6 +71,8 @@ class Requests(Admitting):
         expected = Expected(Step.QUERY, run=run)
         c.pipeline.push(expected)
         self._sent(judged, expected)
+        # An implicit transaction of steps before it, without a Sync, ends with it.
+        c.resolution.synced(in_transaction=c.status == IN_TRANSACTION)
         c.out.to_upstream.append(frame)
 
     def _function_call(self, frame: bytes) -> Work | None:
@@ -123,7 +125,7 @@ class Requests(Admitting):
         c = self._c
         judged = prepared.judged
         prepared.meant = judged.analysis.statements[-1] if judged.analysis.statements else None
-        prepared.resolution = judged.analysis.resolution
+        prepared.identity = judged.analysis.identity
         prepared.epoch = c.names.epoch
         prepared.cycle = c.pipeline.cycles_sent
         undo = c.names.prepare(name, prepared)
@@ -223,12 +225,13 @@ class Requests(Admitting):
 
     def _means_something_else(self, prepared: Prepared) -> bool:
         """Whether what the resource has ready may not be what the verdict is about. It does not
-        read a text again for a new table earlier in the search path, nor for another cursor."""
+        read a text again for a new table earlier in the search path, nor for another cursor; a
+        change of the objects themselves it notices."""
         judged = prepared.judged
         if judged.session_bound:
             return prepared.epoch != self._c.names.epoch
         if prepared.types is not None:
-            return prepared.resolution != judged.analysis.resolution
+            return prepared.identity != judged.analysis.identity
         return judged.analysis.statements != (prepared.meant,)
 
     def _parse_again(self, name: str, prepared: Prepared) -> Prepared:
@@ -359,15 +362,12 @@ class Requests(Admitting):
             self._c.out.to_upstream.append(frame)
 
     def _copying_in(self) -> bool:
-        for expected in reversed(list(self._c.pipeline)):
-            if expected.step is Step.SYNC or expected.internal:
-                continue
-            run = expected.run
-            return run is not None and any(
-                s.effects.copy is not None and s.effects.copy.direction == "from"
-                for s in run.judged.analysis.statements
-            )
-        return False
+        newest = self._c.pipeline.newest
+        run = newest.run if newest is not None else None
+        return run is not None and any(
+            s.effects.copy is not None and s.effects.copy.direction == "from"
+            for s in run.judged.analysis.statements
+        )
 
 
 def ensure_own(name: str) -> None:

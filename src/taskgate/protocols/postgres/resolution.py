@@ -44,7 +44,8 @@ class Resolution:
     """`dirty`: the search path or what it holds may have changed since `catalog` was picked.
     `changed_in_transaction`: a change is not committed yet, or may be rolled back. `ending`: a
     statement that ends a transaction was sent since the resource last was idle. `frozen`: the
-    transaction's snapshot hides what others change in the catalogs.
+    transaction's snapshot hides what others change in the catalogs. `anew`: nothing counts that
+    was looked up before.
 
     What changes names counts from the moment it is sent: a look-up sent later sees it.
     """
@@ -55,6 +56,11 @@ class Resolution:
     changed_in_transaction: bool = False
     ending: bool = False
     frozen: bool = False
+    anew: bool = False
+
+    def begin_anew(self) -> None:
+        """Nothing that was looked up before may be used, whatever its age."""
+        self.dirty = self.anew = True
 
     def sent(self, statements: tuple[StatementFacts, ...]) -> None:
         """Statements are on their way to the resource."""
@@ -97,5 +103,8 @@ class Resolution:
             else:
                 self.catalog = self.shared.of(answer)
             self.dirty = False
+        if self.anew:
+            self.anew = False
+            self.catalog.forget()
         self.catalog.add(answer, now)
         return self.catalog

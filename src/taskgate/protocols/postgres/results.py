@@ -21,16 +21,19 @@ _ROWS_OF_ALL_KINDS = tag_set(_ROW_TAGS)
 class Results:
     """What the head of the pipeline answers with, row by row.
 
-    `framer` cuts the resource's bytes. `copying_out`: the rows are those of a COPY.
+    `framer` cuts the resource's bytes. `copying_out`: the rows are those of a COPY. `rewritten`
+    counts the bytes of rows that were looked into, for a mask or for the record.
     """
 
     def __init__(self, shared: Conversation, mask_key: bytes, *, record_rows: bool) -> None:
         self._c = shared
         self._mask_key = mask_key
         self._record_rows = record_rows
+        self._most_sampled = MAX_RECORDED_ROWS if record_rows else 0
         self._dropping = False
         self.framer = BackendFramer()
         self.copying_out = False
+        self.rewritten = 0
 
     @property
     def mid_frame(self) -> bool:
@@ -78,6 +81,8 @@ class Results:
         if not piece:
             return False
         rows = framer.run_rows
+        if run.output is not None or len(run.sample) < self._most_sampled:
+            self.rewritten += len(piece)
         if run.output is not None:
             piece = run.output.rewrite(piece)
         if self._record_rows and not self.copying_out:

@@ -134,7 +134,9 @@ class RowRewriter:
                 if size < 0:
                     if size != -1:
                         raise ProtocolViolation("the resource sent a field of negative length")
-                    continue
+                    if step is None or not step.nulls or step.fixed is None:
+                        continue
+                    size = 0
                 at += size
                 if at > row_end:
                     raise ProtocolViolation("the resource sent a field longer than its row")

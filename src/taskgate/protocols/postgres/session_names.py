@@ -38,16 +38,16 @@ class Prepared:
     """A statement the resource holds ready.
 
     `judged` is the latest verdict on it. `meant` is what it was found to do when the resource read
-    it, and `resolution` what its names then were: the resource may go on with that. `types` are
-    its parameters' declared types, None if SQL's PREPARE made it. `epoch` is that of the names
-    when it was sent. `described` is None until the gate has asked for its columns.
+    it, and `identity` which objects its names then were: the resource may go on with those.
+    `types` are its parameters' declared types, None if SQL's PREPARE made it. `epoch` is that of
+    the names when it was sent. `described` is None until the gate has asked for its columns.
     """
 
     text: str
     script: "Script"
     judged: "Judged"
     meant: "StatementFacts | None" = None
-    resolution: str = ""
+    identity: str = ""
     types: tuple[int, ...] | None = None
     described: Described | None = None
     epoch: int = 0

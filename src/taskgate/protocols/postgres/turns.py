@@ -15,12 +15,12 @@ from typing import Any
 
 from taskgate.model.errors import (
     NotRecorded,
-    OverLimit,
     ProtocolViolation,
     TaskgateError,
+    Unreadable,
     UpstreamFault,
 )
-from taskgate.model.limits import MAX_PENDING_BYTES, MAX_PENDING_FRAMES
+from taskgate.model.limits import MAX_PENDING_FRAMES, MAX_WAITING_BYTES
 from taskgate.protocols.postgres import messages, tags
 from taskgate.protocols.postgres.asking import INTERNAL_NAME, ask
 from taskgate.protocols.postgres.conversation import (
@@ -84,6 +84,18 @@ class Turns:
         return self._pending_bytes
 
     @property
+    def deciding(self) -> bool:
+        """Whether a message is being handled that waits for something."""
+        return self._work is not None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no more messages should be handed in until the one being handled is done."""
+        return self._work is not None and (
+            len(self._pending) >= MAX_PENDING_FRAMES or self._pending_bytes >= MAX_WAITING_BYTES
+        )
+
+    @property
     def holding(self) -> int:
         """The number of the request that is being held, 0 for none."""
         return self._waiting.number if isinstance(self._waiting, Held) else 0
@@ -98,12 +110,6 @@ class Turns:
         if self._work is None and not self._pending:
             self._now = now
             self._handle(frame)
-            return
-        if (
-            len(self._pending) >= MAX_PENDING_FRAMES
-            or self._pending_bytes + len(frame) > MAX_PENDING_BYTES
-        ):
-            self.end(OverLimit("too many requests wait behind one that is not decided"))
             return
         self._pending.append(frame)
         self._pending_bytes += len(frame)
@@ -127,6 +133,9 @@ class Turns:
             return
         try:
             catalog = self._c.resolution.answered(text, self._now)
+        except Unreadable as problem:
+            self._throw(UpstreamFault(problem.message, hint=problem.hint))
+            return
         except TaskgateError as problem:
             self._throw(problem)
             return

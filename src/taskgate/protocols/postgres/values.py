@@ -14,7 +14,7 @@ from taskgate.protocols.postgres.shapes import TEXTS, Shape
 TEXT_FORMAT, BINARY_FORMAT = 0, 1
 
 # A field's bytes without their length to what replaces them; None is NULL. Never called for NULL,
-# which stays NULL under every transform.
+# which stays NULL under every transform of a column (of an expression, `field_steps` replaces it).
 FieldOp = Callable[[bytes], bytes | None]
 
 _ENCODERS: dict[Shape, scalars.Encoder] = {

@@ -1,0 +1,112 @@
+"""Signing in at an OpenID provider: by a browser here, by one elsewhere, or without the person."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from taskgate.cli import profile as profiles
+from taskgate.cli.client import Client, Refused
+from taskgate.cli.exits import Exit, stop
+from taskgate.cli.output import tell
+from taskgate.cli.profile import Profile
+
+if TYPE_CHECKING:
+    from taskgate.api.shapes import LoggedIn
+
+WAIT_S = 600.0
+# Renewed this long before its end, so that a command does not end in the middle.
+_EARLY_S = 60.0
+
+
+def by_browser(
+    client: Client, provider: str, *, port: int, open_browser: bool, fresh: bool
+) -> LoggedIn:
+    """Opens a browser, and waits for it to come back. Raises: Stop."""
+    from taskgate.api.shapes import LoggedIn, OidcBegun
+    from taskgate.cli.browser import Landing
+
+    landing = Landing(port)
+    try:
+        asked = {"provider": provider, "redirect": landing.redirect, "fresh": fresh}
+        begun = client.post("/v1/oidc/begin", OidcBegun, asked)
+        tell(f"sign in with a browser on this machine:\n  {begun.url}")
+        if open_browser:
+            # Some browsers only return once they are closed; the answer is waited for meanwhile.
+            threading.Thread(target=webbrowser.open, args=(begun.url,), daemon=True).start()
+        returned = landing.wait(begun.state, WAIT_S)
+    finally:
+        landing.close()
+    found = {"flow": begun.flow, "code": returned.code, "state": begun.state, "iss": returned.iss}
+    return client.post("/v1/oidc/finish", LoggedIn, found)
+
+
+def by_device(client: Client, provider: str) -> LoggedIn:
+    """Shows a code to type on another device, and waits. Raises: Stop."""
+    from taskgate.api.shapes import LoggedIn, OidcDeviceBegun
+
+    begun = client.post("/v1/oidc/device", OidcDeviceBegun, {"provider": provider})
+    tell(f"on any device, open\n  {begun.url}\nand type the code\n  {begun.user_code}")
+    if begun.complete_url:
+        tell(f"or open\n  {begun.complete_url}")
+    deadline = time.monotonic() + begun.lasts_s
+    interval_s = begun.interval_s
+    while time.monotonic() < deadline:
+        time.sleep(interval_s)
+        answer = client.post_any("/v1/oidc/device/poll", {"flow": begun.flow})
+        if "token" in answer:
+            return LoggedIn.model_validate(answer)
+        interval_s = float(answer.get("interval_s", interval_s))
+    stop("the code was not used in time", Exit.NOT_SIGNED_IN, hint="taskgate login again")
+
+
+def renewed(profile: Profile) -> Profile:
+    """The profile with a sign-in that still lasts, renewed if need be and possible."""
+    if not profile.refresh or not profile.expires_at > 0 or _lasts(profile):
+        return profile
+    with _alone():
+        # Another command may have renewed it while this one waited: a refresh token is good once.
+        kept = profiles.load()
+        if not kept.refresh or _lasts(kept):
+            return kept
+        from taskgate.api.shapes import LoggedIn
+
+        client = Client(Profile(kept.server, kept.ca_file))
+        try:
+            answer = client.post("/v1/oidc/refresh", LoggedIn, {"refresh": kept.refresh})
+        except Refused as refused:
+            if refused.status not in (401, 404):
+                raise
+            return kept
+        fresh = Profile(
+            kept.server, kept.ca_file, kept.name, answer.token, answer.expires_at, answer.refresh
+        )
+        profiles.save(fresh)
+        return fresh
+
+
+def _lasts(profile: Profile) -> bool:
+    return time.time() < profile.expires_at - _EARLY_S
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One command at a time renews a profile."""
+    folder = profiles.folder()
+    path = folder / f".{profiles.profile_name()}.lock"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        stop(f"cannot write {path}: {error.strerror}")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,128 @@
+"""The sequence of revocations read from a thread of its own, whatever the event loop is doing.
+
+Each reader has its own connection and is used by the one thread that opened it. A call takes at
+most about `limits.REVOCATION_BLIND_S`: whoever waits longer is blind anyway.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from taskgate.model import limits
+from taskgate.model.errors import StoreUnavailable
+from taskgate.model.token import Revocation
+
+_AFTER = (
+    "SELECT sequence, grant_id, at, why FROM revocations WHERE sequence > ?"
+    " ORDER BY sequence LIMIT ?"
+)
+_LAST = "SELECT value FROM counters WHERE name = 'revocations'"
+
+T = TypeVar("T")
+
+
+class AskedRevocations(Protocol):
+    """The same over an event loop."""
+
+    async def revocations_after(self, sequence: int, limit: int) -> tuple[Revocation, ...]: ...
+
+    async def last_revocation(self) -> int: ...
+
+
+class SqliteRevocations:
+    """`model.ports.RevocationReader` of a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: StoreUnavailable."""
+        self._path = path
+        try:
+            self._file = _identity(path)
+            # Never makes the file: an empty one would look like a store without revocations.
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=limits.REVOCATION_BLIND_S / 2,
+                isolation_level=None,
+            )
+        except (sqlite3.Error, OSError) as error:
+            raise _unavailable(error) from error
+        try:
+            for setting in ("query_only=ON", "trusted_schema=OFF"):
+                self._connection.execute(f"PRAGMA {setting}")
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _unavailable(error) from error
+
+    def last(self) -> int:
+        rows = self._rows(_LAST, ())
+        if not rows:
+            raise StoreUnavailable("the state store has no sequence of revocations")
+        return int(rows[0][0])
+
+    def after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
+        return tuple(Revocation(*row) for row in self._rows(_AFTER, (sequence, limit)))
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _rows(self, statement: str, values: tuple[int, ...]) -> list[tuple[int, str, float, str]]:
+        try:
+            # A file that was moved away can still be read, but nobody writes to it any more.
+            if _identity(self._path) != self._file:
+                raise StoreUnavailable("the state store's file was replaced by another")
+            with closing(self._connection.execute(statement, values)) as cursor:
+                return cursor.fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise _unavailable(error) from error
+
+
+class LoopRevocations:
+    """`model.ports.RevocationReader` of a store that is asked over an event loop: over one of its
+    own, which runs only while a call does. `close` takes down what `sequence` stands on."""
+
+    def __init__(self, sequence: AskedRevocations, close: Callable[[], Awaitable[None]]) -> None:
+        self._sequence = sequence
+        self._close = close
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+
+    def last(self) -> int:
+        return self._runner.run(_in_time(self._sequence.last_revocation()))
+
+    def after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
+        return self._runner.run(_in_time(self._sequence.revocations_after(sequence, limit)))
+
+    def close(self) -> None:
+        try:
+            with suppress(StoreUnavailable, SQLAlchemyError, OSError):
+                self._runner.run(_in_time(self._close()))
+        finally:
+            self._runner.close()
+
+
+async def _in_time(work: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(limits.REVOCATION_BLIND_S):
+            return await work
+    except TimeoutError:
+        raise StoreUnavailable(
+            f"the state store did not answer within {limits.REVOCATION_BLIND_S:g} s"
+        ) from None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the state store cannot be read ({error})",
+        hint="try again; the gateway's log has the database's own words",
+    )

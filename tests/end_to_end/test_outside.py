@@ -1,0 +1,389 @@
+"""Whoever a provider vouches for, through a whole gate to a real database: people by browser, by
+device and by psql alone; a CI job that exchanges its token, and leaves nothing alive."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from taskgate.demo.gate import Person
+from tests.end_to_end.conftest import Setting
+from tests.gates import running_gate
+from tests.identity.oidc.issuing import Issuing, issuing, rsa_key
+from tests.oidc_provider.running import CLIENT_SECRET, RealProvider, real_provider
+from tests.servers import Server, Servers
+
+ROOT = Path(__file__).parents[2]
+AUDITOR = Person("auditor", "reads records", ("auditors",))
+TASKS = """
+kind: Task
+name: report
+resource: target
+for: {groups: [corp/analysts]}
+direct: true
+permit: [{select: [shop.orders]}]
+---
+kind: Task
+name: stated
+resource: target
+for: {groups: [corp/analysts]}
+permit: [{select: [shop.orders]}]
+---
+kind: Task
+name: export
+resource: target
+permit: [{select: [shop.orders]}]
+---
+kind: Trust
+name: nightly
+issuer: ISSUER
+audience: https://gate.example.com
+claims: {repository: acme/shop, ref: refs/heads/main, environment: production}
+tasks: export
+lasts: 5m
+---
+kind: Role
+name: auditors
+for: {groups: [auditors]}
+may: [audit, replay]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A gate behind a real provider and a mimicked CI platform."""
+
+    setting: Setting
+    provider: RealProvider
+    platform: Issuing
+
+    @property
+    def url(self) -> str:
+        return self.setting.gate.own.url
+
+    def api(self, token: str = "") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        trusting = ssl.create_default_context(cafile=str(self.setting.gate.own.ca_file))
+        return httpx.Client(base_url=self.url, verify=trusting, headers=headers, trust_env=False)
+
+    def cli(
+        self, who: str, *arguments: str, more: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        own = self.setting.gate.own
+        environment = own.surroundings(who) | {
+            "TASKGATE_SERVER": own.url,
+            "TASKGATE_CA": str(own.ca_file),
+            "PYTHONPATH": str(ROOT),
+            "BROWSER": f"{sys.executable} -m tests.oidc_provider.browser {who}"
+            f" {self.provider.issuer} %s",
+            "PATH": f"{self.setting.server.bin}:{os.environ['PATH']}",
+        }
+        return subprocess.run(
+            [*own.program, *arguments], capture_output=True, text=True, check=False,
+            timeout=90, env=environment | dict(more or {}),
+        )  # fmt: skip
+
+    def job(self, **changed: Any) -> str:
+        """The token of a run, with GitHub Actions' claims."""
+        claims: dict[str, Any] = {
+            "aud": "https://gate.example.com", "sub": "repo:acme/shop:environment:production",
+            "jti": os.urandom(8).hex(), "repository": "acme/shop", "ref": "refs/heads/main",
+            "environment": "production", "workflow": "nightly", "run_id": "4242", "groups": None,
+        }  # fmt: skip
+        return self.platform.token(**(claims | changed))
+
+    def events(self) -> str:
+        recordings = self.setting.gate.own.recordings
+        return "".join(path.read_text() for path in recordings.rglob("*.tgr"))
+
+    def live_grants(self) -> list[dict[str, Any]]:
+        found = self.setting.gate.own.ask("auditor", "GET", "/v1/grants?all=true")
+        return [one for one in found if one["who"].startswith("trust/")]
+
+
+@pytest.fixture(scope="module")
+def outside(pg18: Server, servers: Servers) -> Iterator[Outside]:
+    database = pg18.new_database("outside", template=servers.shop(pg18))
+    with real_provider() as provider, issuing(rsa_key()) as platform:
+        oidc = {
+            "name": "corp", "issuer": provider.issuer, "client_id": "taskgate",
+            "client_secret": {"env": "CORP_SECRET"}, "scopes": ["openid", "offline_access"],
+            "prompt": "consent", "direct": {"id_tokens": True, "audiences": ["urn:gate"]},
+        }  # fmt: skip
+        with running_gate(
+            pg18,
+            database,
+            TASKS.replace("ISSUER", platform.issuer),
+            people=(AUDITOR,),
+            more={"oidc": [oidc]},
+            secrets={"CORP_SECRET": CLIENT_SECRET},
+        ) as gate:
+            yield Outside(Setting(gate, pg18, database), provider, platform)
+    pg18.drop_database(database)
+
+
+def test_a_person_signs_in_by_browser_and_works(outside: Outside) -> None:
+    done = outside.cli("ann", "login", "--oidc", "corp")
+    assert done.returncode == 0, done.stderr
+    assert "as corp:ann" in done.stderr
+    me = json.loads(outside.cli("ann", "whoami", "--json").stdout)
+    assert (me["key"], me["groups"]) == ("corp:ann", ["corp/analysts"])
+    ran = outside.cli(
+        "ann", "exec", "stated", "--reason", "a look", "--",
+        "psql", "-XqAt", "-c", "SELECT count(*) > 0 FROM shop.orders",
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout.strip()) == (0, "t"), ran.stderr
+
+
+def test_a_sign_in_renews_itself_and_signing_out_ends_it(outside: Outside) -> None:
+    assert outside.cli("ann", "login", "--oidc", "corp").returncode == 0
+    path = outside.setting.gate.own.profiles / "ann.json"
+    profile = json.loads(path.read_text())
+    assert profile["refresh"]
+    path.write_text(json.dumps(profile | {"expires_at": time.time() + 5}))
+    assert outside.cli("ann", "whoami").returncode == 0
+    renewed = json.loads(path.read_text())
+    assert renewed["token"] != profile["token"]
+    assert renewed["refresh"] != profile["refresh"]
+    assert outside.cli("ann", "logout").returncode == 0
+    assert json.loads(path.read_text())["refresh"] == ""
+    assert outside.cli("ann", "whoami").returncode == 3
+
+
+def test_a_person_signs_in_by_device(outside: Outside) -> None:
+    own = outside.setting.gate.own
+    environment = own.surroundings("eve") | {
+        "TASKGATE_SERVER": own.url, "TASKGATE_CA": str(own.ca_file)
+    }  # fmt: skip
+    with subprocess.Popen(
+        [*own.program, "login", "--oidc", "corp", "--device"],
+        stderr=subprocess.PIPE, text=True, env=environment,
+    ) as login:  # fmt: skip
+        assert login.stderr is not None
+        said = ""
+        for line in login.stderr:
+            said += line
+            if "user_code=" in line:
+                outside.provider.confirm(line.strip(), "eve")
+        assert login.wait(60) == 0, said
+    assert "as corp:eve" in said
+    assert "report" not in outside.cli("eve", "tasks").stdout
+
+
+def test_an_unknown_provider_is_said_with_those_there_are(outside: Outside) -> None:
+    done = outside.cli("ann", "login", "--oidc", "crop")
+    assert done.returncode == 5
+    assert "corp" in done.stderr
+
+
+def test_psql_alone_with_the_providers_token_as_the_password(outside: Outside) -> None:
+    token = outside.provider.tokens("ann")["id_token"]
+    setting = outside.setting
+    for _ in range(2):
+        done = setting.psql("report", "SELECT count(*) > 0 FROM shop.orders", token=token)
+        assert done.stdout.strip() == "t", done.stderr
+    refused = setting.psql("report", "SELECT * FROM shop.customers", token=token)
+    assert "42501" in refused.stderr
+    # A task that wants a stated reason says so, and how to get in.
+    done = setting.psql("stated", "SELECT 1", token=token)
+    assert done.returncode
+    assert "taskgate request stated" in done.stderr
+    assert '"reason":"signed in directly: psql"' in outside.events()
+    assert token not in outside.events()
+
+
+def test_somebody_else_is_refused_in_the_words_for_a_task_that_is_not_there(
+    outside: Outside,
+) -> None:
+    token = outside.provider.tokens("eve")["id_token"]
+    here = outside.setting.psql("report", "SELECT 1", token=token).stderr
+    gone = outside.setting.psql("reporx", "SELECT 1", token=token).stderr
+    assert "there is no task" in here
+    assert here.replace("report", "reporx") == gone
+
+
+def test_a_token_for_another_application_is_refused(outside: Outside) -> None:
+    token = outside.provider.tokens("ann", "other-app")["id_token"]
+    done = outside.setting.psql("report", "SELECT 1", token=token)
+    assert "28000" in done.stderr or "not accepted" in done.stderr
+    with outside.api(token) as api:
+        assert api.get("/v1/me").status_code == 401
+
+
+def test_a_revoked_grant_does_not_come_back_with_the_same_token(outside: Outside) -> None:
+    tokens = outside.provider.tokens("ann")
+    token = tokens["id_token"]
+    assert outside.setting.psql("report", "SELECT 1", token=token).returncode == 0
+    with outside.api(token) as api:
+        mine = [g for g in api.get("/v1/grants").json() if g["task"] == "report"]
+        newest = max(mine, key=lambda g: g["not_before"])
+        assert api.post(f"/v1/grants/{newest['id']}/revoke", json={}).status_code == 204
+    done = outside.setting.psql("report", "SELECT 1", token=token)
+    assert done.returncode
+    assert "is over" in done.stderr
+    again = outside.provider.tokens("ann")["id_token"]
+    assert outside.setting.psql("report", "SELECT 1", token=again).returncode == 0
+
+
+def test_the_api_takes_id_and_access_tokens_as_bearer(outside: Outside) -> None:
+    tokens = outside.provider.tokens("ann")
+    with outside.api(tokens["id_token"]) as api:
+        assert api.get("/v1/me").json()["key"] == "corp:ann"
+        assert api.post("/v1/logout").status_code == 409
+    with outside.api(outside.provider.robot_token()) as api:
+        me = api.get("/v1/me").json()
+        assert (me["key"], me["kind"], me["groups"]) == ("corp:robot", "workload", [])
+    with outside.api(tokens["id_token"][:-6]) as api:
+        assert api.get("/v1/me").status_code == 401
+
+
+def test_a_job_runs_its_step_is_refused_one_table_over_and_leaves_nothing_alive(
+    outside: Outside,
+) -> None:
+    as_job = ("exec", "export", "--identity", "env:JOB_TOKEN", "--", "psql", "-XqAt", "-c")
+    more = {"JOB_TOKEN": outside.job()}
+    done = outside.cli("ci", *as_job, "SELECT count(*) > 0 FROM shop.orders", more=more)
+    assert (done.returncode, done.stdout.strip()) == (0, "t"), done.stderr
+    assert outside.live_grants() == []
+    again = outside.cli("ci", *as_job, "SELECT 1", more=more)
+    assert again.returncode == 7, "one token, one run"
+    over = outside.cli(
+        "ci", *as_job, "SELECT * FROM shop.customers", more={"JOB_TOKEN": outside.job()}
+    )
+    assert over.returncode == 1
+    assert "permission denied" in over.stderr or "shop.customers" in over.stderr
+    assert outside.live_grants() == []
+    events = outside.events()
+    assert '"run_id":"4242"' in events
+    assert more["JOB_TOKEN"] not in events
+    assert more["JOB_TOKEN"] not in outside.setting.gate.own.log.read_text()
+
+
+def test_a_jobs_command_cannot_ask_for_more_than_its_task(outside: Outside) -> None:
+    done = outside.cli(
+        "ci", "exec", "export", "--identity", "env:JOB_TOKEN", "--", "env",
+        more={"JOB_TOKEN": outside.job(), "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "runner-secret"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "PGPASSWORD=tg_" in done.stdout
+    assert "eyJ" not in done.stdout
+    assert "runner-secret" not in done.stdout
+
+
+def test_settings_for_several_steps_and_done_at_the_end(outside: Outside, tmp_path: Path) -> None:
+    held = tmp_path / "token"
+    held.write_text(outside.job())
+    shown = outside.cli("ci", "env", "export", "--identity", f"file:{held}")
+    assert shown.returncode == 0, shown.stderr
+    password = next(
+        line.partition("=")[2] for line in shown.stdout.splitlines() if "PGPASSWORD" in line
+    )
+    assert outside.setting.psql("export", "SELECT 1", token=password).returncode == 0
+    assert len(outside.live_grants()) == 1
+    assert outside.cli("ci", "done", more={"PGPASSWORD": password}).returncode == 0
+    assert outside.live_grants() == []
+    assert outside.setting.psql("export", "SELECT 1", token=password).returncode
+
+
+FORM = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+    "scope": "export",
+}
+
+
+def test_the_token_endpoint_speaks_rfc_8693(outside: Outside) -> None:
+    with outside.api() as api:
+        answer = api.post("/v1/token", data=FORM | {"subject_token": outside.job()})
+        found = answer.json()
+        assert answer.status_code == 200, found
+        assert found["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
+        assert found["token_type"] == "Bearer"
+        assert 0 < found["expires_in"] <= 300
+        assert found["access_token"].startswith("tg_")
+        assert answer.headers["cache-control"] == "no-store"
+        assert api.post("/v1/token/revoke", data={"token": found["access_token"]}).text == ""
+        gone = api.post("/v1/token/revoke", data={"token": "tg_nothing"})
+        assert gone.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "error"),
+    [
+        ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),
+        ({"subject_token": ""}, 400, "invalid_request"),
+        ({"subject_token": "x.y.z"}, 400, "invalid_grant"),
+        ({"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, 400, "invalid_request"),
+        ({"requested_token_type": "urn:x"}, 400, "invalid_request"),
+        ({"actor_token": "x"}, 400, "invalid_request"),
+        ({"scope": ""}, 400, "invalid_scope"),
+        ({"scope": "export report"}, 400, "invalid_scope"),
+        ({"scope": "report"}, 400, "invalid_grant"),
+        ({"scope": "no-such-task"}, 400, "invalid_grant"),
+        ({"audience": "no-such-resource"}, 400, "invalid_target"),
+    ],
+)
+def test_what_the_token_endpoint_refuses(
+    outside: Outside, changed: dict[str, str], status: int, error: str
+) -> None:
+    with outside.api() as api:
+        form = FORM | {"subject_token": outside.job()} | changed
+        answer = api.post("/v1/token", data=form)
+        assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
+
+
+def test_forms_that_can_be_read_in_two_ways_are_refused(outside: Outside) -> None:
+    with outside.api() as api:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        twice = "&".join(f"{name}={value}" for name, value in FORM.items()) + "&scope=report"
+        answer = api.post("/v1/token", content=twice, headers=form)
+        assert answer.json()["error_description"] == "a parameter is given twice"
+        as_json = api.post("/v1/token", json=FORM)
+        assert as_json.json()["error"] == "invalid_request"
+        large = api.post("/v1/token", data=FORM | {"subject_token": "x" * 100_000})
+        assert large.status_code == 413
+
+
+def test_wrong_tokens_are_refused_in_one_voice(outside: Outside) -> None:
+    with outside.api() as api:
+        answers = {
+            api.post("/v1/token", data=FORM | {"subject_token": token} | more).text
+            for token, more in (
+                (outside.job(ref="refs/heads/evil"), {}),
+                (outside.job(exp=1), {}),
+                (outside.job(aud="x"), {}),
+                (outside.job()[:-6], {}),
+                (outside.job(), {"scope": "stated"}),
+                (outside.job(), {"scope": "no-such-task"}),
+            )
+        }
+    assert len(answers) == 1, answers
+    assert "refs/heads/main" not in answers.pop()
+    assert "the token's claims do not meet ref in [refs/heads/main]" in outside.events()
+
+
+def test_a_provider_that_hangs_is_said_in_time_and_open_sessions_go_on(outside: Outside) -> None:
+    token = outside.provider.tokens("ann")["id_token"]
+    with outside.setting.connect("report", token) as session:
+        outside.provider.process.send_signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            done = outside.cli("new", "login", "--oidc", "corp", "--device")
+            assert time.monotonic() - began < 15
+            assert done.returncode == 6
+            assert "cannot be used now: no answer within 5 s" in done.stderr
+            assert session.execute("SELECT count(*) > 0 FROM shop.orders").fetchone() == (True,)
+            # Its keys are known, so its tokens go on being taken.
+            assert outside.setting.psql("report", "SELECT 1", token=token).returncode == 0
+        finally:
+            outside.provider.process.send_signal(signal.SIGCONT)

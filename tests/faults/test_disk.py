@@ -1,0 +1,156 @@
+"""Nothing runs that cannot be recorded; and what could not be written leaves no gap behind."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from taskgate.demo.gate import GateFault
+from tests.end_to_end.conftest import TASKS
+from tests.faults.faulty import Faulty, eventually, faulty_gate
+from tests.servers import Server
+
+INSERT = "INSERT INTO shop.audit_log (at, actor, action, detail) VALUES (now(), 'a', '{}', '{{}}')"
+COUNT = "SELECT count(*) FROM shop.audit_log WHERE action = '{}'"
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+
+
+def small_disk(folder: Path) -> None:
+    """A megabyte for the recordings, all told."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", str(folder)]
+    subprocess.run(mount, check=True)
+
+
+@pytest.fixture(params=["process", "disk"])
+def cramped(
+    request: pytest.FixtureRequest, server: Server, shop_database: str
+) -> Iterator[Faulty]:
+    with faulty_gate(
+        server, shop_database, TASKS, durability=request.param, recordings=small_disk
+    ) as gate:
+        yield gate
+
+
+@pytest.fixture(scope="module")
+def patient(server: Server, shop_database: str) -> Iterator[Faulty]:
+    """A gateway with the limits that it comes with."""
+    with faulty_gate(server, shop_database, TASKS) as gate:
+        yield gate
+
+
+def fill(folder: Path) -> Path:
+    """Leaves no byte free."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
+    return ballast
+
+
+@root
+def test_a_full_disk_refuses_and_once_there_is_room_all_is_well(cramped: Faulty) -> None:
+    action = f"full-{time.time_ns()}"
+    with cramped.connect("everything") as connection:
+        connection.execute(INSERT.format(action))
+        ballast = fill(cramped.own.recordings)
+        mark = cramped.server.log_size()
+        with pytest.raises(psycopg.Error, match="cannot be written|could be recorded") as caught:
+            # A page of the file may have been free still.
+            for _ in range(100):
+                connection.execute(INSERT.format(action + "x" * 200))
+        assert caught.value.sqlstate == "58030"
+        assert connection.closed
+    sent = cramped.server.log_since(mark).count("x" * 200)
+    with pytest.raises(psycopg.OperationalError, match="cannot be written|could be recorded"):
+        cramped.connect("everything").close()
+    cramped.logged("session.not_recorded")
+    eventually(lambda: not cramped.own._ready(), "it calls itself ready")
+
+    ballast.unlink()
+    eventually(cramped.own._ready, "it is not ready again")
+    cramped.well()
+    cramped.own.stop()
+    cramped.own.start()
+    report = cramped.verify()
+    assert report.whole, report
+    recorded = [e for e in cramped.events("request.permitted") if "x" * 200 in e.facts["text"]]
+    assert len(recorded) >= sent
+    assert cramped.behind(COUNT.format(action)) == "1"
+
+
+@root
+def test_a_folder_that_cannot_be_written_lets_nobody_in(patient: Faulty) -> None:
+    """The recordings under way go on: theirs is a file that is open already."""
+    folder = patient.own.recordings / "open"
+    with patient.connect("everything") as connection:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=True)
+        try:
+            mark = patient.server.log_size()
+            with pytest.raises(psycopg.OperationalError, match="[Rr]ead-only") as caught:
+                patient.connect("everything").close()
+            assert "recording" in str(caught.value)
+            assert "connection received" not in patient.server.log_since(mark)
+            connection.execute("SELECT 1")
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+        connection.execute("SELECT 2")
+    patient.well()
+
+
+@root
+def test_a_gateway_does_not_start_on_a_disk_that_cannot_be_written(
+    server: Server, shop_database: str
+) -> None:
+    def read_only(folder: Path) -> None:
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=True)
+
+    with (
+        pytest.raises(GateFault, match="[Rr]ead-only"),
+        faulty_gate(server, shop_database, TASKS, recordings=read_only),
+    ):
+        pass
+
+
+def test_a_locked_store_refuses_what_needs_it_and_nothing_else(patient: Faulty) -> None:
+    file = patient.own.state / "taskgate.db"
+    token = patient.gate.grant("everything")
+    with patient.connect("everything") as running, contextlib.ExitStack() as stack:
+        short = patient.connect("everything")
+        holding = stack.enter_context(patient.connect("fix"))
+        lock = stack.enter_context(contextlib.closing(sqlite3.connect(file, isolation_level=None)))
+        lock.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(psycopg.OperationalError, match="store is locked") as caught:
+            patient.connect("everything", token).close()
+        assert "try again" in str(caught.value)
+        assert time.monotonic() - began < 6
+        # Who is in stays in: their right is read, and reading goes on.
+        assert running.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.Error, match="state store"):
+            holding.execute("UPDATE shop.orders SET status = 'x' WHERE id = 1")
+        short.close()
+        time.sleep(3)
+        lock.execute("ROLLBACK")
+    patient.recorded("session.closed", "store is locked")
+    patient.recorded("hold.cancelled", "state store")
+    patient.well()
+    eventually(
+        lambda: not _open_sessions(file),
+        "a session that ended while the store was locked is called open for ever",
+    )
+    assert patient.verify().whole
+
+
+def _open_sessions(file: Path) -> int:
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        found = store.execute("SELECT count(*) FROM sessions WHERE ended_at IS NULL").fetchone()
+    return int(found[0])

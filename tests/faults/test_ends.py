@@ -1,0 +1,183 @@
+"""The gateway itself ends: killed in the middle of things, or stopped as it should be."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.end_to_end.conftest import TASKS
+from tests.end_to_end.test_holds import waiting
+from tests.faults.faulty import Faulty, eventually, faulty_gate, refusal
+from tests.servers import Server
+
+UPDATE = "UPDATE shop.orders SET status = 'cancelled' WHERE id = {}"
+SLOW_INSERT = (
+    "INSERT INTO shop.audit_log (at, actor, action, detail)"
+    " SELECT now(), 'k', '{}', '{{}}' FROM pg_sleep({})"
+)
+PAID = "UPDATE shop.orders SET status = 'paid' WHERE id IN (51, 52)"
+LANDED = "SELECT count(*) FROM shop.audit_log WHERE action = '{}'"
+
+
+@pytest.fixture(params=["process", "disk"])
+def mortal(request: pytest.FixtureRequest, server: Server, shop_database: str) -> Iterator[Faulty]:
+    with faulty_gate(
+        server, shop_database, TASKS, durability=request.param, drain_s=4.0
+    ) as gate:
+        yield gate
+
+
+def test_killed_in_a_statement_and_a_hold_nothing_is_lost(mortal: Faulty) -> None:
+    action = f"kill-{time.time_ns()}"
+    mortal.behind(PAID)
+    with (
+        ThreadPoolExecutor(3) as pool,
+        mortal.connect("everything") as writing,
+        mortal.connect("everything") as finished,
+        mortal.connect("fix") as holding,
+    ):
+        finished.execute(SLOW_INSERT.format(action + "-before", 0))
+        running = pool.submit(writing.execute, SLOW_INSERT.format(action, 1.5))
+        held = pool.submit(holding.execute, UPDATE.format(51))
+        asked = waiting(mortal, "id = 51")
+        mark = mortal.server.log_size()
+        eventually(lambda: _works(mortal, action), "the statement did not reach the server")
+        # And many small ones, up to the last moment.
+        busy = [pool.submit(_hammer, mortal.connect("everything"), action)]
+        time.sleep(0.5)
+        mortal.own.kill()
+        for answer in (running, held):
+            with pytest.raises(psycopg.OperationalError):
+                answer.result(10)
+        busy[0].result(10)
+
+    mortal.own.start()
+    report = mortal.verify()
+    assert report.whole, report
+    # Whatever the server saw, and whatever landed there, was recorded first.
+    recorded = [str(e.facts["text"]) for e in mortal.events("request.permitted")]
+    for said in mortal.server.statements_since(mark):
+        if action in said and "pg_stat_activity" not in said:
+            assert said in recorded, said
+    assert sum(action in text for text in recorded) >= 2
+    time.sleep(1.5)
+    assert int(mortal.behind(LANDED.format(action))) <= 1
+    assert mortal.behind(LANDED.format(action + "-before")) == "1"
+    mortal.recorded("recording.recovered")
+    # Nobody can say yes to it any more, and it never ran.
+    mortal.recorded("request.held", "id = 51")
+    listed = mortal.own.ask("lead", "GET", "/v1/approvals")
+    assert all(one["id"] != asked["id"] for one in listed)
+    assert mortal.behind("SELECT status FROM shop.orders WHERE id = 51") == "paid"
+    shown = mortal.own.command("lead", "approve", str(asked["id"]))
+    assert shown.returncode != 0
+    mortal.well()
+
+
+def _works(mortal: Faulty, action: str) -> bool:
+    found = mortal.server.run(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"
+        f" AND query LIKE '%{action}%' AND pid <> pg_backend_pid()"
+    )
+    return found.strip() != "0"
+
+
+def _hammer(connection: "psycopg.Connection[tuple[object, ...]]", action: str) -> int:
+    """Statement after statement, until the connection is gone; how many were answered."""
+    with connection, contextlib.suppress(psycopg.OperationalError):
+        for number in range(1_000_000):
+            connection.execute(f"SELECT '{action}', {number}".encode())
+    return number
+
+
+def test_a_stop_lets_a_statement_end_and_lets_nobody_in(mortal: Faulty) -> None:
+    action = f"stop-{time.time_ns()}"
+    token = mortal.gate.grant("everything")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        mortal.connect("everything") as idle,
+        mortal.connect("everything") as writing,
+    ):
+        running = pool.submit(writing.execute, SLOW_INSERT.format(action, 2))
+        eventually(lambda: _works(mortal, action), "the statement did not reach the server")
+        process = mortal.own.pid
+        stopping = threading.Thread(target=mortal.own.stop)
+        stopping.start()
+        time.sleep(0.5)
+        with pytest.raises(psycopg.OperationalError, match="being stopped"):
+            mortal.connect("everything", token)
+        assert b"\0C57P03\0" in refusal(mortal, "everything", token)
+        with pytest.raises(errors.AdminShutdown, match="being stopped"):
+            idle.execute("SELECT 1")
+        assert running.result(10).rowcount == 1
+        stopping.join(20)
+    assert not stopping.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert mortal.behind(LANDED.format(action)) == "1"
+    finished = mortal.recorded("request.finished", "INSERT 0 1")
+    assert "sqlstate" not in finished.facts
+    mortal.recorded("session.closed", "being stopped")
+    mortal.recorded("gateway.stopped")
+    report = mortal.verify()
+    assert report.whole
+    assert report.open == 0
+    mortal.own.start()
+
+
+
+
+def test_a_stop_cuts_what_does_not_end_and_cancels_what_is_held(
+    server: Server, shop_database: str
+) -> None:
+    with (
+        faulty_gate(server, shop_database, TASKS, drain_s=0.5) as gate,
+        ThreadPoolExecutor(2) as pool,
+        gate.connect("everything") as sleeping,
+        gate.connect("fix") as holding,
+    ):
+        gate.behind(PAID)
+        running = pool.submit(sleeping.execute, "SELECT pg_sleep(30), 'too long'")
+        held = pool.submit(holding.execute, UPDATE.format(52))
+        waiting(gate, "id = 52")
+        began = time.monotonic()
+        gate.own.stop()
+        assert time.monotonic() - began < 8
+        for answer in (running, held):
+            with pytest.raises(psycopg.Error, match="being stopped|cancel"):
+                answer.result(10)
+        gate.recorded("request.finished", "08006", "being stopped")
+        gate.recorded("hold.cancelled", "being stopped")
+        eventually(lambda: not _works(gate, "too long"), "the server works on")
+        assert gate.verify().whole
+        assert gate.behind("SELECT status FROM shop.orders WHERE id = 52") == "paid"
+        gate.own.start()
+
+
+def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
+    server: Server, shop_database: str
+) -> None:
+    with faulty_gate(server, shop_database, TASKS, drain_s=30.0) as gate:
+        with (
+            gate.connect("everything") as sleeping,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            running = pool.submit(sleeping.execute, "SELECT pg_sleep(20), 'for long'")
+            eventually(lambda: _works(gate, "for long"), "it did not reach the server")
+            gate.own.signal(signal.SIGTERM)
+            time.sleep(0.3)
+            gate.own.signal(signal.SIGTERM)
+            with pytest.raises(psycopg.OperationalError):
+                running.result(10)
+        eventually(lambda: not gate.own.running, "it is still there")
+        gate.own.stop()
+        gate.own.start()
+        assert gate.verify().whole
+        gate.recorded("request.permitted", "for long")

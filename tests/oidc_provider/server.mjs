@@ -1,0 +1,119 @@
+// A certified OpenID provider for tests: two clients, device flow, refresh, keys that rotate.
+//
+//   node server.mjs PORT MODULES
+//
+// It listens on 127.0.0.1:PORT and says "ready". Signing in takes no page: /sign-in?login=NAME sets
+// a cookie, and every interaction of that browser is then answered by it. POST /rotate makes
+// a new signing key and drops the old one.
+import { createRequire } from "node:module";
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { createServer } from "node:http";
+import { pathToFileURL } from "node:url";
+
+const [port, modules] = process.argv.slice(2);
+const require = createRequire(pathToFileURL(modules + "/"));
+const { Provider } = await import(pathToFileURL(require.resolve("oidc-provider")).href);
+
+const PEOPLE = {
+  ann: { groups: ["analysts"], email: "ann@example.com" },
+  eve: { groups: ["visitors"], email: "eve@example.com" },
+};
+
+function newKey() {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), alg: "RS256", use: "sig" };
+}
+
+function make(key) {
+  const provider = new Provider(`http://127.0.0.1:${port}`, {
+    jwks: { keys: [key] },
+    clients: [
+      {
+        client_id: "taskgate", client_secret: "a-client-secret-of-the-tests",
+        grant_types: [
+          "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code",
+        ],
+        application_type: "native", redirect_uris: ["http://127.0.0.1/callback"],
+      },
+      {
+        client_id: "other-app", token_endpoint_auth_method: "none",
+        grant_types: ["authorization_code"], application_type: "native",
+        redirect_uris: ["http://127.0.0.1/callback"],
+      },
+      {
+        client_id: "robot", client_secret: "a-robots-secret",
+        grant_types: ["client_credentials"], redirect_uris: [], response_types: [],
+      },
+    ],
+    cookies: { keys: ["tests"] },
+    conformIdTokenClaims: false,
+    claims: { openid: ["sub", "groups", "email", "email_verified"] },
+    pkce: { required: () => true, methods: ["S256"] },
+    rotateRefreshToken: true,
+    ttl: { IdToken: 600, AccessToken: 600 },
+    features: {
+      deviceFlow: { enabled: true }, clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => "urn:gate",
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({
+          scope: "openid", audience: "urn:gate", accessTokenFormat: "jwt",
+        }),
+      },
+    },
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    async findAccount(_, id) {
+      const person = PEOPLE[id];
+      return person && {
+        accountId: id,
+        async claims() { return { sub: id, email_verified: true, ...person }; },
+      };
+    },
+  });
+  provider.on("server_error", (_, error) => console.error(error));
+  return provider;
+}
+
+let provider = make(newKey());
+let handler = provider.callback();
+
+async function interact(request, response) {
+  const login = /(?:^|; )who=([a-z]+)/.exec(request.headers.cookie ?? "")?.[1];
+  const { prompt, params, grantId } = await provider.interactionDetails(request, response);
+  if (prompt.name === "login") {
+    return provider.interactionFinished(request, response, { login: { accountId: login } });
+  }
+  const grant = (grantId && await provider.Grant.find(grantId))
+    || new provider.Grant({ accountId: login, clientId: params.client_id });
+  grant.addOIDCScope("openid offline_access");
+  grant.addOIDCClaims(["groups", "email", "email_verified"]);
+  grant.addResourceScope("urn:gate", "openid");
+  return provider.interactionFinished(
+    request, response, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true },
+  );
+}
+
+createServer(async (request, response) => {
+  const url = new URL(request.url, `http://127.0.0.1:${port}`);
+  try {
+    if (url.pathname === "/sign-in") {
+      response.setHeader("set-cookie", `who=${url.searchParams.get("login")}; path=/; httponly`);
+      response.end("ok");
+    } else if (url.pathname === "/rotate") {
+      // What people hold at the provider outlives its key, as it would with a store behind it.
+      provider = make(newKey());
+      handler = provider.callback();
+      response.end("rotated");
+    } else if (url.pathname.startsWith("/interaction/")) {
+      await interact(request, response);
+    } else {
+      handler(request, response);
+    }
+  } catch (error) {
+    console.error(error);
+    response.statusCode = 500;
+    response.end("failed");
+  }
+}).listen(Number(port), "127.0.0.1", () => console.log("ready"));
