@@ -39,6 +39,7 @@ lint: setup ## Style, types, import contracts
 .PHONY: test
 test: setup ## Lint, then every test against real servers
 	@scripts/system-packages.sh postgresql-15
+	@{ command -v node && command -v npm; } >/dev/null || scripts/system-packages.sh nodejs npm
 	@$(MAKE) lint
 	@scripts/pytest.sh
 

@@ -113,6 +113,13 @@ def test_the_table_has_every_route(gate: Gate) -> None:
     routes -= {
         ("POST", "/v1/login"),
         ("POST", "/v1/logout"),
+        ("POST", "/v1/oidc/begin"),
+        ("POST", "/v1/oidc/finish"),
+        ("POST", "/v1/oidc/device"),
+        ("POST", "/v1/oidc/device/poll"),
+        ("POST", "/v1/oidc/refresh"),
+        ("POST", "/v1/token"),
+        ("POST", "/v1/token/revoke"),
         ("GET", "/v1/approvals/stream"),
         ("GET", "/metrics"),
     }

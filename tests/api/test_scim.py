@@ -162,7 +162,7 @@ def test_patches_as_the_large_providers_send_them(scim: httpx.Client) -> None:
     assert found["active"] is True
     after = change(scim, path, {"op": "remove", "path": 'emails[value co "p@"]'}).json()
     assert "emails" not in after
-    for operation, kind in (
+    refused: tuple[tuple[dict[str, object], str], ...] = (
         ({"op": "replace", "path": "nonsense", "value": 1}, "invalidPath"),
         ({"op": "replace", "path": 'emails[type eq "x"].value', "value": "v"}, "noTarget"),
         ({"op": "remove"}, "noTarget"),
@@ -170,7 +170,8 @@ def test_patches_as_the_large_providers_send_them(scim: httpx.Client) -> None:
         ({"op": "remove", "path": "userName"}, "invalidValue"),
         ({"op": "explode", "path": "title"}, "invalidSyntax"),
         ({"op": "replace", "path": "active", "value": "perhaps"}, "invalidValue"),
-    ):
+    )
+    for operation, kind in refused:
         answer = change(scim, path, operation)
         assert (answer.status_code, answer.json().get("scimType")) == (400, kind), operation
     assert scim.get(path).json()["userName"] == "patched@example.com"

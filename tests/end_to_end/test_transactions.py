@@ -57,7 +57,7 @@ def test_a_savepoint_survives_a_refusal(setting: Setting) -> None:
 def test_a_refusal_in_a_pipeline_rolls_back_what_went_before_it(setting: Setting) -> None:
     before = setting.behind("SELECT count(*) FROM shop.audit_log")
     with setting.connect("writer") as connection:
-        with (  # noqa: PT012 - where in a pipeline an error shows is the driver's choice
+        with (
             pytest.raises(errors.InsufficientPrivilege),
             connection.pipeline() as pipeline,
         ):

@@ -4,6 +4,7 @@ import socket
 import ssl
 import struct
 from types import TracebackType
+from typing import Self
 
 from tests.end_to_end.conftest import Setting
 
@@ -18,7 +19,7 @@ class Wire:
         self.key = b""
         self._sign_in(setting, task, token or setting.gate.grant(task), minor)
 
-    def __enter__(self) -> "Wire":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -16,5 +16,7 @@ def live(pg: Server) -> Iterator[Live]:
     database = pg.new_database("evasions")
     pg.run(WORLD, database=database)
     with running_gate(pg, database, TASKS, people=(LEAD,)) as gate:
-        yield Live(Setting(gate, pg, database))
+        found = Live(Setting(gate, pg, database))
+        yield found
+        found.close()
     pg.drop_database(database)

@@ -47,6 +47,18 @@ CREATE VIEW app.contacts AS SELECT id, email AS address, region FROM app.people;
 CREATE VIEW app.open_orders AS SELECT * FROM app.orders WHERE status <> 'done';
 CREATE VIEW app.late_orders AS SELECT * FROM app.open_orders;
 CREATE FUNCTION app.label(integer) RETURNS text LANGUAGE sql AS $$ SELECT 'label' $$;
+CREATE VIEW app.upper_contacts AS SELECT id, upper(address) AS address FROM app.contacts;
+CREATE VIEW app.whole AS SELECT p AS person, to_jsonb(p) AS document FROM app.people p;
+CREATE MATERIALIZED VIEW app.kept AS SELECT id, email AS address FROM app.people;
+CREATE TABLE app.log (at date NOT NULL, who text NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE app.log_2020 PARTITION OF app.log FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE TABLE app.log_2021 PARTITION OF app.log FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
+INSERT INTO app.log VALUES ('2020-02-02', 'zz-secret-a'), ('2021-02-02', 'zz-secret-b');
+CREATE TABLE app.base (id integer, secret text);
+CREATE TABLE app.child (more text) INHERITS (app.base);
+INSERT INTO app.child VALUES (1, 'zz-secret-child', 'more');
+CREATE TYPE app.pair AS (a text, b text);
+CREATE DOMAIN app.mail AS text CHECK (VALUE <> '');
 CREATE TABLE app.jobs (id integer PRIMARY KEY, state text NOT NULL);
 INSERT INTO app.jobs VALUES (1, 'new');
 CREATE FUNCTION app.on_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
@@ -60,9 +72,20 @@ name: masked
 resource: target
 for: {groups: [testers]}
 permit:
-  - select: [app.people, app.orders, app.contacts, "@catalog"]
+  - select:
+      - app.people
+      - app.orders
+      - app.contacts
+      - app.upper_contacts
+      - app.whole
+      - app.kept
+      - "app.log*"
+      - app.base
+      - app.child
+      - "@catalog"
 mask:
   - {columns: [app.people.email], as: redact}
+  - {columns: [app.log.who, app.base.secret], as: redact}
   - {kinds: [credit_card], as: redact}
 ---
 kind: Task
@@ -101,6 +124,16 @@ hold:
 mask:
   - {columns: [app.people.email], as: redact}
   - {kinds: [credit_card], as: redact}
+---
+kind: Task
+name: editor
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [app.people, "lab.*"]
+  - write: [app.people, "lab.*"]
+mask:
+  - {columns: [app.people.email], as: redact}
 ---
 kind: Task
 name: clerk
@@ -164,6 +197,13 @@ class Session(Wire):
                 break
         return "".join(kinds)
 
+    def leave(self) -> bool:
+        """Puts everything as it was; whether another case may go on with the connection."""
+        if not self.bodies or self.bodies[-1][0] != "Z":
+            return not self.bodies
+        texts = ("ROLLBACK", "DEALLOCATE ALL", "CLOSE ALL", "RESET ALL")
+        return all(self.ask(text).endswith("Z") for text in texts)
+
     def ask(self, text: str) -> str:
         """A simple query; the types of the messages that answer it."""
         return self.cycles(1, query(text))
@@ -182,10 +222,21 @@ class Session(Wire):
         """The SQLSTATEs of all errors so far."""
         return [error["C"] for error in self.errors]
 
-    def rows(self) -> list[list[bytes | None]]:
-        """The rows of all answers so far."""
-        frames = (message(k, body) for k, body in self.bodies if k == "D")
-        return [list(messages.parse_data_row(frame)) for frame in frames]
+    def rows(self, start: int = 0) -> list[list[bytes | None]]:
+        """The rows of all answers, those of COPY too, from message `start` on."""
+        found: list[list[bytes | None]] = []
+        for kind, body in self.bodies[start:]:
+            if kind == "D":
+                found.append(list(messages.parse_data_row(message(kind, body))))
+            elif kind == "d" and body.startswith(_SIGNATURE):
+                found.append([body[19:]])
+            elif kind == "d" and body != b"\xff\xff":
+                found.append([body])
+        return found
+
+
+# How a binary COPY starts.
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 
 
 def query(text: str) -> bytes:
@@ -196,10 +247,10 @@ def parse(name: str, text: str, *types: int) -> bytes:
     return messages.encode_parse(messages.Parse(name, text, types))
 
 
-def bind(portal: str, statement: str, *values: bytes | None, formats: tuple[int, ...] = ()) -> bytes:
-    return messages.encode_bind(
-        messages.Bind(portal, statement, (), values, formats)
-    )
+def bind(
+    portal: str, statement: str, *values: bytes | None, formats: tuple[int, ...] = ()
+) -> bytes:
+    return messages.encode_bind(messages.Bind(portal, statement, (), values, formats))
 
 
 def execute(portal: str = "", most: int = 0) -> bytes:
@@ -207,9 +258,7 @@ def execute(portal: str = "", most: int = 0) -> bytes:
 
 
 def close(kind: str, name: str) -> bytes:
-    return messages.encode_close(
-        messages.STATEMENT if kind == "S" else messages.PORTAL, name
-    )
+    return messages.encode_close(messages.STATEMENT if kind == "S" else messages.PORTAL, name)
 
 
 def extended(text: str, statement: str = "", portal: str = "") -> tuple[bytes, ...]:
@@ -226,6 +275,7 @@ class Live:
 
     setting: Setting
     _tokens: dict[str, str] = field(default_factory=dict)
+    _idle: dict[str, Session] = field(default_factory=dict)
 
     def token(self, task: str) -> str:
         """One grant serves all cases: a person has only so many."""
@@ -233,8 +283,27 @@ class Live:
             self._tokens[task] = self.setting.gate.grant(task)
         return self._tokens[task]
 
-    def session(self, task: str) -> Session:
-        return Session(self, task)
+    @contextmanager
+    def session(self, task: str) -> Iterator[Session]:
+        """A client; the same connection serves several cases, as a pool's would."""
+        found = self._idle.pop(task, None) or Session(self, task)
+        found.errors.clear()
+        found.bodies.clear()
+        try:
+            yield found
+            usable = found.leave()
+        except BaseException:
+            usable = False
+            raise
+        finally:
+            if usable and task not in self._idle:
+                self._idle[task] = found
+            else:
+                found.socket.close()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.popitem()[1].socket.close()
 
     def connect(self, task: str) -> "psycopg.Connection[tuple[object, ...]]":
         return self.setting.connect(task, self.token(task))

@@ -138,11 +138,13 @@ GUESSES = [
     "SELECT id FROM app.people ORDER BY CASE WHEN id > 0 THEN email END",
     "SELECT DISTINCT p FROM app.people p",
     "SELECT count(DISTINCT p.id) FROM app.people p GROUP BY p",
-    "SELECT id FROM app.people ORDER BY id FETCH FIRST (SELECT 1 + length(min(email)) FROM app.people)"
+    "SELECT id FROM app.people ORDER BY id"
+    " FETCH FIRST (SELECT 1 + length(min(email)) FROM app.people)"
     " ROWS WITH TIES",
 ]
 NEWER = {
-    "SELECT id FROM app.people p, JSON_TABLE(to_jsonb(p.email), '$' COLUMNS (a text PATH '$')) j": 17,
+    "SELECT id FROM app.people p,"
+    " JSON_TABLE(to_jsonb(p.email), '$' COLUMNS (a text PATH '$')) j": 17,
     "SELECT id, JSON_EXISTS(to_jsonb(email), '$ ? (@ like_regex \"^zz-secret-1\")') AND 1/0 = 1"
     " FROM app.people": 17,
 }  # fmt: skip

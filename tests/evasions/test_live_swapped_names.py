@@ -154,8 +154,13 @@ def test_a_fetch_prepared_over_another_cursor_is_masked_by_what_the_cursor_is_no
 
 
 def test_a_fetch_bound_over_another_cursor_is_masked_by_what_the_cursor_is_now(live: Live) -> None:
-    for before, after in ((SHOWN, MASKED), ("SELECT region IS NULL AS x FROM app.people",
-                                            "SELECT region || notes AS x FROM app.people")):
+    for before, after in (
+        (SHOWN, MASKED),
+        (
+            "SELECT region IS NULL AS x FROM app.people",
+            "SELECT region || notes AS x FROM app.people",
+        ),
+    ):
         with live.session("masked") as s:
             begun(s)
             s.cycles(
@@ -181,8 +186,13 @@ def test_a_fetch_described_before_there_was_a_cursor_shows_nothing_unmasked(live
 def test_an_execute_prepared_over_another_statement_is_masked_by_what_that_is_now(
     live: Live,
 ) -> None:
-    for before, after in ((SHOWN, MASKED), ("SELECT region IS NULL AS x FROM app.people",
-                                            "SELECT region || notes AS x FROM app.people")):
+    for before, after in (
+        (SHOWN, MASKED),
+        (
+            "SELECT region IS NULL AS x FROM app.people",
+            "SELECT region || notes AS x FROM app.people",
+        ),
+    ):
         with live.session("masked") as s:
             s.ask(f"PREPARE s AS {before}")
             s.cycles(1, parse("f", "EXECUTE s"), SYNC)

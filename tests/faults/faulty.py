@@ -70,7 +70,9 @@ class Faulty(Setting):
                     return event
             return None
 
-        return eventually(look, f"no event {kind} with {words} was recorded")
+        found = eventually(look, f"no event {kind} with {words} was recorded")
+        assert found is not None
+        return found
 
     def logged(self, *words: str) -> str:
         """The first line of the gateway's log with these words; waits for it."""

@@ -32,9 +32,7 @@ async def _knock(port: int, number: int, seen: "Counter[str]") -> None:
     """One client: a start-up, and what comes back for it."""
     source = f"127.0.1.{number % SOURCES + 1}"
     try:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, local_addr=(source, 0)
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     except OSError as error:
         seen[f"not connected: {error.strerror}"] += 1
         return
@@ -87,9 +85,7 @@ def test_ten_thousand_connections_in_a_minute(crowded: Faulty) -> None:
 def test_one_source_alone_is_held_to_its_rate(crowded: Faulty) -> None:
     with ThreadPoolExecutor(8) as pool:
         told = list(
-            pool.map(
-                lambda _: refusal(crowded, "everything", "tg_wrong", "127.0.2.1"), range(600)
-            )
+            pool.map(lambda _: refusal(crowded, "everything", "tg_wrong", "127.0.2.1"), range(600))
         )
     counted = Counter("C53300" if b"C53300\0" in one else "other" for one in told)
     assert counted["C53300"] > 50, counted

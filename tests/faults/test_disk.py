@@ -30,9 +30,7 @@ def small_disk(folder: Path) -> None:
 
 
 @pytest.fixture(params=["process", "disk"])
-def cramped(
-    request: pytest.FixtureRequest, server: Server, shop_database: str
-) -> Iterator[Faulty]:
+def cramped(request: pytest.FixtureRequest, server: Server, shop_database: str) -> Iterator[Faulty]:
     with faulty_gate(
         server, shop_database, TASKS, durability=request.param, recordings=small_disk
     ) as gate:

@@ -28,9 +28,7 @@ LANDED = "SELECT count(*) FROM shop.audit_log WHERE action = '{}'"
 
 @pytest.fixture(params=["process", "disk"])
 def mortal(request: pytest.FixtureRequest, server: Server, shop_database: str) -> Iterator[Faulty]:
-    with faulty_gate(
-        server, shop_database, TASKS, durability=request.param, drain_s=4.0
-    ) as gate:
+    with faulty_gate(server, shop_database, TASKS, durability=request.param, drain_s=4.0) as gate:
         yield gate
 
 
@@ -130,8 +128,6 @@ def test_a_stop_lets_a_statement_end_and_lets_nobody_in(mortal: Faulty) -> None:
     assert report.whole
     assert report.open == 0
     mortal.own.start()
-
-
 
 
 def test_a_stop_cuts_what_does_not_end_and_cancels_what_is_held(

@@ -11,10 +11,10 @@ import pytest
 from psycopg import errors
 
 from tests.end_to_end.conftest import TASKS
-from tests.gates import OPERATOR
 from tests.end_to_end.test_holds import waiting
 from tests.faults.faulty import Faulty, eventually, faulty_gate
 from tests.faults.streaming import Streaming
+from tests.gates import OPERATOR
 from tests.servers import Server
 
 WINDOWED = """

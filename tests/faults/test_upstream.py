@@ -13,7 +13,7 @@ import pytest
 from taskgate.demo.cluster import free_port
 from tests.end_to_end.conftest import TASKS
 from tests.faults.faulty import Faulty, eventually, faulty_gate
-from tests.faults.relay import OK, READY, Relay, exactly, greet, serving
+from tests.faults.relay import OK, READY, Relay, Serve, exactly, greet, serving
 from tests.servers import PASSWORD, Server
 
 _PAIR = """
@@ -61,26 +61,20 @@ def _never_ends(connection: socket.socket) -> None:
         connection.sendall(b"S" + struct.pack("!i", len(body) + 4) + body)
 
 
-def _says(answer: bytes) -> "type[_Talker]":
-    class Talker(_Talker):
-        said = answer
-
-    return Talker
-
-
-class _Talker:
+def _says(answer: bytes) -> Serve:
     """A server that lets the gate in, and answers its first question with nonsense."""
 
-    said = b""
-
-    def __init__(self, connection: socket.socket) -> None:
+    def talk(connection: socket.socket) -> None:
         greet(connection)
         exactly(connection, 5)
         connection.recv(1 << 16)
-        connection.sendall(self.said)
+        connection.sendall(answer)
         with contextlib.suppress(OSError):
             while connection.recv(1 << 16):
                 pass
+
+    return talk
+
 
 
 NONSENSE = {

@@ -123,6 +123,8 @@ def _in_document(loc: Address, source: Source) -> Address:
 def _keys_at(model: type[BaseModel], address: Address) -> list[str]:
     here: type[BaseModel] | None = model
     for part in address:
+        if isinstance(part, int):
+            continue  # an item of a list has the list's model
         field = here.model_fields.get(str(part)) if here is not None else None
         here = _model_in(field.annotation) if field is not None else None
     return sorted(here.model_fields) if here is not None else []

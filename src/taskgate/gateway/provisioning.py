@@ -200,7 +200,8 @@ class Provisioning:
             left = await self._leave(before, "renamed by the directory")
         await self._log("user changed", after.id, after.user_name)
         await self._store.replace_user(after)
-        left = left or await self._follow_up(before, after)
+        followed = await self._follow_up(before, after)
+        left = left or followed
         return Changed(after, await self._store.groups_of(after.id), left)
 
     async def _follow_up(
