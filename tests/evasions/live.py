@@ -59,6 +59,35 @@ CREATE TABLE app.child (more text) INHERITS (app.base);
 INSERT INTO app.child VALUES (1, 'zz-secret-child', 'more');
 CREATE TYPE app.pair AS (a text, b text);
 CREATE DOMAIN app.mail AS text CHECK (VALUE <> '');
+CREATE TABLE app.parted (id integer, note text) PARTITION BY LIST (id);
+CREATE TABLE app.parted_1 PARTITION OF app.parted FOR VALUES IN (1);
+INSERT INTO app.parted VALUES (1, 'x');
+CREATE FUNCTION app.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE NOTICE 'it is %', (SELECT min(email) FROM app.people);
+  RAISE EXCEPTION 'it is %', (SELECT min(email) FROM app.people) USING ERRCODE = '23514';
+END $$;
+CREATE TRIGGER tell BEFORE UPDATE ON app.parted_1 FOR EACH ROW EXECUTE FUNCTION app.tell();
+CREATE TABLE app.roots (id integer PRIMARY KEY);
+INSERT INTO app.roots VALUES (1);
+CREATE TABLE app.leaves (root integer REFERENCES app.roots ON DELETE CASCADE ON UPDATE CASCADE);
+INSERT INTO app.leaves VALUES (1);
+CREATE TRIGGER tell BEFORE UPDATE OR DELETE ON app.leaves
+  FOR EACH ROW EXECUTE FUNCTION app.tell();
+CREATE FUNCTION app.check_it(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+  RAISE EXCEPTION 'it is %', (SELECT min(email) FROM app.people); END $$;
+CREATE DOMAIN app.checked AS text CHECK (app.check_it(VALUE));
+CREATE FUNCTION app.peek(box) RETURNS text LANGUAGE sql AS $$ SELECT min(email) FROM app.people $$;
+CREATE CAST (box AS text) WITH FUNCTION app.peek(box) AS IMPLICIT;
+CREATE FUNCTION app.peek(circle) RETURNS text LANGUAGE sql
+  AS $$ SELECT min(email) FROM app.people $$;
+CREATE CAST (circle AS text) WITH FUNCTION app.peek(circle);
+CREATE FUNCTION app.peek(text, text) RETURNS text LANGUAGE sql
+  AS $$ SELECT min(email) FROM app.people $$;
+CREATE OPERATOR app.## (LEFTARG = text, RIGHTARG = text, FUNCTION = app.peek);
+CREATE AGGREGATE app.gather(text) (SFUNC = app.peek, STYPE = text);
+CREATE FUNCTION app.defaulted() RETURNS text LANGUAGE sql
+  AS $$ SELECT min(email) FROM app.people $$;
+CREATE TABLE app.fresh (id integer, told text DEFAULT app.defaulted());
 CREATE TABLE app.jobs (id integer PRIMARY KEY, state text NOT NULL);
 INSERT INTO app.jobs VALUES (1, 'new');
 CREATE FUNCTION app.on_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
@@ -130,8 +159,8 @@ name: editor
 resource: target
 for: {groups: [testers]}
 permit:
-  - select: [app.people, "lab.*"]
-  - write: [app.people, "lab.*"]
+  - select: [app.people, app.parted, app.roots, app.fresh, "lab.*"]
+  - write: [app.people, app.parted, app.roots, app.fresh, "lab.*"]
 mask:
   - {columns: [app.people.email], as: redact}
 ---

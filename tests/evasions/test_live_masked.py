@@ -165,8 +165,7 @@ def ways(text: str) -> dict[str, list[bytes]]:
 
 @pytest.mark.parametrize("way", ways(""))
 def test_no_expression_over_a_masked_column_tells_people_apart(live: Live, way: str) -> None:
-    known = [*SHOWN, *(e for e, major in NEWER.items() if live.major >= major)]
-    listed = ", ".join(f"{e} AS x{at}" for at, e in enumerate(known))
+    listed = ", ".join(f"{e} AS x{at}" for at, e in enumerate(SHOWN))
     with live.session("masked") as s:
         for cycle in ways(f"SELECT {listed} FROM app.people p ORDER BY id")[way]:
             s.cycles(1, cycle)
@@ -176,6 +175,19 @@ def test_no_expression_over_a_masked_column_tells_people_apart(live: Live, way: 
         if way != "csv":
             assert len({repr(row) for row in rows}) == 1
         assert b"zz-secr" not in s.seen
+
+
+@pytest.mark.parametrize("expression", NEWER)
+def test_no_newer_expression_over_a_masked_column_tells_people_apart(
+    live: Live, expression: str
+) -> None:
+    if live.major < NEWER[expression]:
+        pytest.skip("this server's grammar does not know it")
+    with live.session("masked") as s:
+        s.ask(f"SELECT {expression} FROM app.people p")
+        s.run(f"SELECT {expression} FROM app.people p")
+        assert len({repr(row) for row in s.rows()}) <= 1
+        assert s.rows() or s.states == ["42501", "42501"]
 
 
 @pytest.mark.parametrize("expression", REFUSED)

@@ -16,7 +16,7 @@ from typing import TypeVar
 import yaml
 
 from taskgate.demo.cluster import free_port
-from taskgate.demo.gate import OwnGate, Ports
+from taskgate.demo.gate import OwnGate, Person, Ports
 from taskgate.recording import layout
 from taskgate.recording.damage import Report
 from taskgate.recording.format import Entry
@@ -142,6 +142,7 @@ def faulty_gate(
     limits: Mapping[str, float] | None = None,
     files: Mapping[str, str] | None = None,
     drain_s: float = 2.0,
+    people: tuple[Person, ...] = (),
     recordings: Callable[[Path], None] | None = None,
 ) -> Iterator[Faulty]:
     """A gateway before `server`, or before whatever listens on `port`.
@@ -180,9 +181,10 @@ def faulty_gate(
         if recordings is not None:
             recordings(own.recordings)
         try:
-            own.add_people((OPERATOR, LEAD))
+            everyone = (OPERATOR, LEAD, *people)
+            own.add_people(everyone)
             own.start()
-            own.sign_in(OPERATOR, LEAD)
+            own.sign_in(*everyone)
             yield Faulty(RunningGate(own), server, database)
         finally:
             own.stop()

@@ -157,6 +157,19 @@ def test_a_stop_cuts_what_does_not_end_and_cancels_what_is_held(
         gate.own.start()
 
 
+def test_a_gateway_that_stood_still_for_a_while_goes_on(faulty: Faulty) -> None:
+    """A machine was paused, or one client's request took all of its time: nobody is put out for
+    that, though nothing could be heard of revocations meanwhile."""
+    with faulty.connect("everything") as idle, faulty.connect("everything") as other:
+        for _ in range(3):
+            faulty.own.signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            faulty.own.signal(signal.SIGCONT)
+            time.sleep(0.7)
+            for connection in (idle, other):
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
     server: Server, shop_database: str
 ) -> None:

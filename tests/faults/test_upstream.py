@@ -76,7 +76,6 @@ def _says(answer: bytes) -> Serve:
     return talk
 
 
-
 NONSENSE = {
     "unknown": b"\x01\x00\x00\x00\x04",
     "short": b"T\x00\x00\x00\x01",

@@ -261,7 +261,7 @@ def test_promise_07_approvals_bind(promised: Faulty) -> None:
     own = promised.own.grant("lead", "two-keys")
     with promised.connect("two-keys", own) as connection, ThreadPoolExecutor(1) as pool:
         alone = pool.submit(connection.execute, UPDATE.format(64))
-        asked = waiting(promised, "id = 64")
+        asked = waiting(promised, "id = 64", "second")
         with pytest.raises(GateFault, match="requested"):
             decide(promised, "lead", asked["id"], "approve")
         connection.cancel()

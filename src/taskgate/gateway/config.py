@@ -142,12 +142,20 @@ class Audit(_Section):
 
 class ScimProvider(_Section):
     """Provisioning by SCIM. `token` is the bearer secret that the provider sends. `issuer` is that
-    of the people it keeps (`local`, or an OpenID provider's), and `subject` the SCIM attribute
-    that is their subject there."""
+    of the people it keeps (`local`, or an OpenID provider's `name`), and `subject` the SCIM
+    attribute that is their subject there. `prefix` stands before its groups' names: the provider's
+    name and a slash unless said otherwise, nothing for `local`."""
 
     token: Reference
     issuer: Annotated[str, Field(min_length=1, max_length=500)] = "local"
     subject: Literal["userName", "externalId"] = "userName"
+    prefix: Annotated[str, Field(max_length=100)] | None = None
+
+    @property
+    def group_prefix(self) -> str:
+        if self.prefix is not None:
+            return self.prefix
+        return "" if self.issuer == "local" else f"{self.issuer}/"
 
 
 class Log(_Section):

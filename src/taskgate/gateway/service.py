@@ -131,7 +131,7 @@ class _Service:
         stack.callback(passwords.close)
         directory = None
         if config.scim is not None:
-            directory = Directory(store.directory, (config.scim.issuer,))
+            directory = Directory(store.directory, (config.scim.issuer,), config.scim.group_prefix)
         grants = Grants(store.grants, foundation.policies, clock, directory)
         sessions = self._sessions = Sessions(clock)
         grants.on_end(sessions.grants_ended)

@@ -19,9 +19,11 @@ class Directory:
     that nothing goes on that rested on it.
     """
 
-    def __init__(self, store: DirectoryStore, issuers: Collection[str]) -> None:
-        """`issuers` are those of `Identity.issuer` whose people the directory is about."""
+    def __init__(self, store: DirectoryStore, issuers: Collection[str], prefix: str = "") -> None:
+        """`issuers` are those of `Identity.issuer` whose people the directory is about; `prefix`
+        stands before its groups' names, so that it names no group of somebody else's."""
         self._store = store
+        self._prefix = prefix
         self.issuers = frozenset(issuers)
 
     async def current(self, identity: Identity) -> Identity:
@@ -42,9 +44,10 @@ class Directory:
             return identity
         if not listed.active:
             raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
-        if listed.groups <= identity.groups:
+        groups = frozenset(self._prefix + name for name in listed.groups)
+        if groups <= identity.groups:
             return identity
-        return replace(identity, groups=identity.groups | listed.groups)
+        return replace(identity, groups=identity.groups | groups)
 
     def subject_of(self, name: str) -> str:
         """The `Identity.subject` that a directory's name for somebody means here. Local names

@@ -90,7 +90,7 @@ class LoopRevocations:
     def __init__(self, sequence: AskedRevocations, close: Callable[[], Awaitable[None]]) -> None:
         self._sequence = sequence
         self._close = close
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
 
     def last(self) -> int:
         return self._runner.run(_in_time(self._sequence.last_revocation()))
@@ -102,6 +102,7 @@ class LoopRevocations:
         try:
             with suppress(StoreUnavailable, SQLAlchemyError, OSError):
                 self._runner.run(_in_time(self._close()))
+            self._runner.run(_last_turns())
         finally:
             self._runner.close()
 
@@ -114,6 +115,12 @@ async def _in_time(work: Awaitable[T]) -> T:
         raise StoreUnavailable(
             f"the state store did not answer within {limits.REVOCATION_BLIND_S:g} s"
         ) from None
+
+
+async def _last_turns() -> None:
+    """Sockets that were aborted, here or by a fault, are closed in a later turn of their loop."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _identity(path: Path) -> tuple[int, int]:
