@@ -21,7 +21,7 @@ def test_a_source_may_burst_and_then_gets_its_rate(monkeypatch: pytest.MonkeyPat
     for _ in range(10):
         assert arrivals.enter("a") == ""
         arrivals.leave()
-    assert "in a second" in arrivals.enter("a")
+    assert "connections a second" in arrivals.enter("a")
     assert arrivals.enter("b") == "", "another source is not affected"
     ticks.now += 0.5
     assert [arrivals.enter("a") == "" for _ in range(6)] == [True] * 5 + [False]

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.model.clock import Clock
-from taskgate.model.errors import Denied, OverLimit, TaskgateError
+from taskgate.model.errors import Denied, OverLimit, StoreUnavailable, TaskgateError
 from taskgate.model.grant import SessionInfo
 from taskgate.model.limits import MAX_SESSIONS, REVOCATION_POLL_S
 
@@ -116,18 +116,25 @@ class Sessions:
 
     async def watch(self) -> None:
         """Sweeps for ever; to be run as a task."""
+        stalled = False
         while True:
+            before = self._clock.monotonic()
             await asyncio.sleep(REVOCATION_POLL_S)
-            self.sweep()
+            # Whoever stood still could not hear of revocations either: that is asked first. Once
+            # only, and until then nothing is admitted.
+            stalled = not stalled and self._clock.monotonic() - before > 2 * REVOCATION_POLL_S
+            self.sweep(patient=stalled)
 
-    def sweep(self) -> None:
+    def sweep(self, *, patient: bool = False) -> None:
+        """Looks at every session once. `patient`: one whose right cannot be told just now is left
+        for the next sweep."""
         now = self._clock.now()
         for session in list(self._live.values()):
             error = session.gate.ended()
-            if error is not None:
-                session.cut(error)
-            else:
+            if error is None:
                 session.sweep(now)
+            elif not (patient and isinstance(error, StoreUnavailable)):
+                session.cut(error)
 
     async def drain(self, deadline_s: float) -> int:
         """Lets what is under way finish, for at most `deadline_s`; then cuts the rest.
