@@ -64,6 +64,7 @@ def exec_(
 ) -> None:
     """Run a command under a fresh grant of TASK; the grant ends with the command."""
     if identity:
+        _refuse_wishes(reason, lasts)
         raise SystemExit(_run_as_job(identity, task, command, resource))
     raise SystemExit(run_under(task, command, reason, lasts, resource))
 
@@ -99,6 +100,7 @@ def env(
             hint=f'eval "$(taskgate env {shlex.quote(task)} --reason ...)", or add --show',
         )
     if identity:
+        _refuse_wishes(reason, lasts)
         found = exchanged(gateway(), identity, task, resource)
         for name, value in settings(found.as_issued(), resource).items():
             emit(f"export {name}={shlex.quote(value)}\n")
@@ -134,6 +136,15 @@ def run_under(task: str, command: Sequence[str], reason: str, lasts: str, resour
         return _run(program, command, surroundings)
     finally:
         _end(client, issued.grant.id)
+
+
+def _refuse_wishes(reason: str, lasts: str) -> None:
+    if reason or lasts:
+        stop(
+            "a job states no reason and no time",
+            Exit.USAGE,
+            hint="its trust rule says how long; what it is for is in its own claims",
+        )
 
 
 def _run_as_job(identity: str, task: str, command: Sequence[str], resource: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from taskgate.gateway.config import Config
 from taskgate.gateway.foundation import Foundation
-from taskgate.identity.grants import Grants, Issued, PolicySource
+from taskgate.identity.grants import Grants, Issued, PolicySource, task_open_to
 from taskgate.identity.oidc.provider import Providers
 from taskgate.identity.oidc.sealing import Sealer
 from taskgate.identity.oidc.sign_in import SignIns
@@ -28,13 +28,13 @@ from taskgate.model.grant import Grant
 from taskgate.model.identity import Identity
 from taskgate.model.secret import Secret
 from taskgate.model.token import GrantSelector
-from taskgate.policy.people import may_take_up
 from taskgate.recording.journal import Journal
 from taskgate.recording.opening import identity_facts
 
 _SEALING_KEY: Final = "taskgate/sign-in-key"
 _DIRECT: Final = "direct"
 _UNNAMED: Final = "signed in directly"
+_MAX_NAMED_CHARS: Final = 200
 
 
 class Direct:
@@ -45,12 +45,14 @@ class Direct:
         providers: Providers,
         proven: ProvenGrants,
         logins: ProvenLogins,
+        grants: Grants,
         policy: PolicySource,
-        events: _Events,
+        events: Events,
     ) -> None:
         self._providers = providers
         self._proven = proven
         self._logins = logins
+        self._grants = grants
         self._policy = policy
         self._events = events
 
@@ -61,9 +63,12 @@ class Direct:
         ProviderUnavailable, NotAuthenticated, OverLimit, NotRecorded, StoreUnavailable.
         """
         proof = await self._providers.prove(token)
-        task = self._policy.current.tasks.get(task_name)
-        # A task that is not theirs is refused further on, in the words for one that is not there.
-        if task is not None and not task.direct and may_take_up(task, proof.identity):
+        identity = await self._grants.as_listed(proof.identity)
+        # First, so that a task that is not theirs is refused like one that is not there.
+        task = task_open_to(
+            self._policy.current, identity, task_name, None, self._events.clock.now()
+        )
+        if not task.direct:
             raise Denied(
                 f"task {task_name} is not taken up by a provider's token alone",
                 rule=f"{task_name}/direct",
@@ -95,7 +100,7 @@ class Direct:
 class Exchange:
     """Workloads' tokens for grants."""
 
-    def __init__(self, workloads: Workloads, events: _Events) -> None:
+    def __init__(self, workloads: Workloads, events: Events) -> None:
         self._workloads = workloads
         self._events = events
 
@@ -128,14 +133,14 @@ async def open_outside(
     state, policies = foundation.state, foundation.policies
     clock = state.clock
     sealer = Sealer(await _sealing_key(foundation))
-    events = _Events(foundation.journal, grants, clock)
+    events = Events(foundation.journal, grants, clock)
     proven = ProvenGrants(grants, state.store.grants, policies, clock)
     providers = Providers((one.settings(state.secrets.get) for one in config.oidc), clock)
     workloads = Workloads(proven, grants, policies, clock)
     try:
         yield Outside(
             SignIns(providers, sealer, clock),
-            Direct(providers, proven, logins, policies, events),
+            Direct(providers, proven, logins, grants, policies, events),
             Exchange(workloads, events),
         )
     finally:
@@ -143,16 +148,18 @@ async def open_outside(
         await workloads.close()
 
 
-class _Events:
+class Events:
+    """What is written into the gateway's own log of callers from outside."""
+
     def __init__(self, journal: Journal, grants: Grants, clock: Clock) -> None:
         self._journal = journal
         self._grants = grants
-        self._clock = clock
+        self.clock = clock
 
     async def log(self, kind: EventKind, who: Identity, facts: dict[str, Any]) -> None:
         """Durably. Raises: NotRecorded."""
         log = self._journal.gateway_log
-        log.append(Event(kind, self._clock.now(), identity_facts(who) | facts))
+        log.append(Event(kind, self.clock.now(), identity_facts(who) | facts))
         await log.settle()
 
     async def granted(self, grant: Grant) -> None:
@@ -174,7 +181,7 @@ class _Events:
 def _reason(application: str) -> str:
     """A client names itself as it likes, so the name stands behind what is surely true."""
     named = " ".join("".join(c if c.isprintable() else " " for c in application).split())
-    return f"{_UNNAMED}: {named}" if named else _UNNAMED
+    return f"{_UNNAMED}: {named[:_MAX_NAMED_CHARS]}" if named else _UNNAMED
 
 
 async def _sealing_key(foundation: Foundation) -> bytes:

@@ -5,6 +5,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from taskgate.identity.grants import Grants, Issued, PolicySource
 from taskgate.identity.oidc.claims import (
     audiences_of,
@@ -17,13 +19,15 @@ from taskgate.identity.oidc.claims import (
 from taskgate.identity.oidc.compact import CompactToken, parse_compact
 from taskgate.identity.oidc.fetching import Fetcher
 from taskgate.identity.oidc.issuer import Issuer
-from taskgate.identity.oidc.refusals import TokenRefused
+from taskgate.identity.oidc.refusals import ProviderUnavailable, TokenRefused
 from taskgate.identity.proof import Proof, ProvenGrants
 from taskgate.model import limits
 from taskgate.model.clock import Clock
+from taskgate.model.errors import BadConfig
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.policy.trusts import Trust
 
+_log = structlog.get_logger(__name__)
 METHOD: Final = "token-exchange"
 # Kept between two policies: a rule that was dropped should not stay in memory for ever.
 _MAX_ISSUERS: Final = 200
@@ -116,7 +120,12 @@ class Workloads:
         if found is None:
             fetcher = self._fetchers.get(trust.ca_file)
             if fetcher is None:
-                fetcher = Fetcher(Path(trust.ca_file) if trust.ca_file else None)
+                try:
+                    fetcher = Fetcher(Path(trust.ca_file) if trust.ca_file else None)
+                except BadConfig as error:
+                    # Whoever asks is nobody yet, and learns no paths.
+                    _log.error("trust.unusable", trust=trust.name, why=error.message)
+                    raise ProviderUnavailable(trust.issuer, "its ca_file cannot be used") from None
                 self._fetchers[trust.ca_file] = fetcher
             found = Issuer(trust.issuer, fetcher, self._clock, trust.jwks_uri)
             self._issuers[key] = found

@@ -71,7 +71,8 @@ class Findings:
     """Everything found in one statement, or in one view's definition.
 
     `compared` are columns that steer the result, by relation. `reads_constants`: a constant's
-    value made a difference (`ORDER BY 2`, set_config).
+    value made a difference (`ORDER BY 2`, set_config). `makers` are the bare names of what makes
+    values of some type: functions, operators, types cast to; `$` for a parameter.
     """
 
     accesses: list[Access] = field(default_factory=list)
@@ -86,6 +87,7 @@ class Findings:
     settings: list[tuple[str, str | None]] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
     relations: set[str] = field(default_factory=set)
+    makers: set[str] = field(default_factory=set)
 
     def act(self, action: Action) -> None:
         self.actions[action] = None

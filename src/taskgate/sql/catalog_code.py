@@ -73,9 +73,13 @@ CONVERSIONS = f"""(SELECT pg_catalog.json_agg({ROUTINE}) FROM (
    JOIN pg_catalog.pg_constraint k ON k.contypid {EQ} base.o {_users(2606, "k.oid")}) f(o)
  JOIN {ROUTINE_FROM} ON p.oid {EQ} f.o)"""
 
-# Casts between types of the server's own that users have put functions behind.
+# Casts between types of the server's own that users have put functions behind. `makers` are the
+# server's functions and operators that make a value of the source type out of others.
 CASTS = f"""SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-  tt.typname, k.castcontext {EQ} 'e'::pg_catalog."char", {ROUTINE}))
+  st.oid, st.typname, tt.typname, k.castcontext {EQ} 'e'::pg_catalog."char", {ROUTINE},
+  (SELECT pg_catalog.json_agg(m.name) FROM (
+    SELECT f.proname FROM pg_catalog.pg_proc f WHERE f.prorettype {EQ} st.oid
+    UNION SELECT o.oprname FROM pg_catalog.pg_operator o WHERE o.oprresult {EQ} st.oid) m(name))))
  FROM pg_catalog.pg_cast k
  JOIN pg_catalog.pg_type st ON st.oid {EQ} k.castsource
  JOIN pg_catalog.pg_type tt ON tt.oid {EQ} k.casttarget
@@ -87,20 +91,19 @@ CASTS = f"""SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
 def cascading(found: str) -> str:
     """The tables to which a foreign key's action passes a change of the relation that the
     condition `found` picks (`c`, of schema `n`), all levels; and whether it may run code there."""
-    action = """IN ('c'::pg_catalog."char", 'n'::pg_catalog."char", 'd'::pg_catalog."char")"""
-    below = "(SELECT o FROM reached) kin(o)"
-    return f"""SELECT pg_catalog.json_build_object('tables', (
+    acts = f"""{EQ} ANY ('{{c,n,d}}'::pg_catalog."char"[])"""
+    return f"""WITH RECURSIVE kin(o, passed) AS (
+  SELECT c.oid, false FROM pg_catalog.pg_class c
+   JOIN pg_catalog.pg_namespace n ON n.oid {EQ} c.relnamespace WHERE {found}
+  UNION SELECT s.o, s.passed FROM kin, LATERAL (
+   SELECT f.conrelid, true FROM pg_catalog.pg_constraint f
+    WHERE f.confrelid {EQ} kin.o AND f.contype {EQ} 'f'::pg_catalog."char"
+     AND (f.confdeltype {acts} OR f.confupdtype {acts})
+   UNION ALL SELECT i.inhrelid, kin.passed FROM pg_catalog.pg_inherits i
+    WHERE i.inhparent {EQ} kin.o) s(o, passed)),
+ reached(o) AS (SELECT DISTINCT kin.o FROM kin WHERE kin.passed)
+ SELECT pg_catalog.json_build_object('tables', (
   SELECT pg_catalog.json_agg(pg_catalog.json_build_array(kn.nspname, k.relname)) FROM reached
    JOIN pg_catalog.pg_class k ON k.oid {EQ} reached.o
-   JOIN pg_catalog.pg_namespace kn ON kn.oid {EQ} k.relnamespace), 'code', {runs_code(below)})
- FROM (WITH RECURSIVE kin(o, passed) AS (
-   SELECT c.oid, false FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid {EQ} c.relnamespace WHERE {found}
-   UNION SELECT s.o, s.passed FROM kin, LATERAL (
-    SELECT f.conrelid, true FROM pg_catalog.pg_constraint f
-     WHERE f.confrelid {EQ} kin.o AND f.contype {EQ} 'f'::pg_catalog."char"
-      AND (f.confdeltype {action} OR f.confupdtype {action})
-    UNION ALL SELECT i.inhrelid, kin.passed FROM pg_catalog.pg_inherits i
-     WHERE i.inhparent {EQ} kin.o) s(o, passed))
-  SELECT pg_catalog.array_agg(o) AS all_ FROM kin WHERE passed) r,
- LATERAL (SELECT 1) one"""
+   JOIN pg_catalog.pg_namespace kn ON kn.oid {EQ} k.relnamespace),
+  'code', {runs_code("reached kin")})"""

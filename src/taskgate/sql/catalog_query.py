@@ -14,9 +14,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from taskgate.model.errors import Unreadable
+from taskgate.sql.catalog_code import (
+    CASTS,
+    CODE,
+    CONVERSIONS,
+    EQ,
+    GT,
+    NE,
+    ROUTINE,
+    ROUTINE_FROM,
+    RUNS,
+    cascading,
+)
 from taskgate.sql.entries import (
     CatalogAnswer,
     Column,
+    Conversion,
     Entry,
     NeededName,
     Relation,
@@ -27,107 +40,83 @@ from taskgate.sql.entries import (
 # A relation with more relatives than this is cut off, and the answer says so.
 MAX_RELATIVES = 4_096
 
-_EQ = "OPERATOR(pg_catalog.=)"
-_NE = "OPERATOR(pg_catalog.<>)"
-_GT = "OPERATOR(pg_catalog.>)"
 # The session's own temporary schema goes by `pg_temp`, whatever its number.
-_TEMP = f"""(w.schema {_EQ} 'pg_temp'::pg_catalog.name
- AND n.oid {_EQ} pg_catalog.pg_my_temp_schema())"""
-_ROUTINE = f"""pg_catalog.json_build_array(pn.nspname, p.proname, p.oid, l.lanname,
- EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid {_EQ} p.oid
-  AND d.classid {_EQ} 1255::pg_catalog.oid AND d.deptype {_EQ} 'e'::pg_catalog."char"),
- p.proretset, p.provolatile {_EQ} 'v'::pg_catalog."char", p.prokind,
- (p.xmin)::pg_catalog.text)"""
-_ROUTINE_FROM = f"""pg_catalog.pg_proc p
- JOIN pg_catalog.pg_namespace pn ON pn.oid {_EQ} p.pronamespace
- JOIN pg_catalog.pg_language l ON l.oid {_EQ} p.prolang"""
+_TEMP = f"""(w.schema {EQ} 'pg_temp'::pg_catalog.name
+ AND n.oid {EQ} pg_catalog.pg_my_temp_schema())"""
 
 
 def _relatives(start: str, end: str) -> str:
     """Inheritance relatives of `c`, all levels: from column `start` to column `end`."""
     return f"""(WITH RECURSIVE kin(o) AS (
-  SELECT i.{end} FROM pg_catalog.pg_inherits i WHERE i.{start} {_EQ} c.oid
-  UNION SELECT i.{end} FROM pg_catalog.pg_inherits i JOIN kin ON i.{start} {_EQ} kin.o)
+  SELECT i.{end} FROM pg_catalog.pg_inherits i WHERE i.{start} {EQ} c.oid
+  UNION SELECT i.{end} FROM pg_catalog.pg_inherits i JOIN kin ON i.{start} {EQ} kin.o)
  SELECT pg_catalog.json_agg(pg_catalog.json_build_array(kn.nspname, k.relname))
  FROM (SELECT o FROM kin LIMIT {MAX_RELATIVES + 1}) kin
- JOIN pg_catalog.pg_class k ON k.oid {_EQ} kin.o
- JOIN pg_catalog.pg_namespace kn ON kn.oid {_EQ} k.relnamespace)"""
+ JOIN pg_catalog.pg_class k ON k.oid {EQ} kin.o
+ JOIN pg_catalog.pg_namespace kn ON kn.oid {EQ} k.relnamespace)"""
 
-
-# `c` and what inherits from it, all levels: what is written to it may land there.
-_BELOW = f"""(WITH RECURSIVE kin(o) AS (SELECT c.oid UNION SELECT i.inhrelid
-  FROM pg_catalog.pg_inherits i JOIN kin ON i.inhparent {_EQ} kin.o) SELECT o FROM kin)"""
-_IN = f"OPERATOR(pg_catalog.=) ANY {_BELOW}"
-# Names none of it, but changes whenever one of the things does that run when `c` is written.
-_RUNS = f"""(SELECT pg_catalog.string_agg(x.what, ' ' ORDER BY x.what) FROM (
-  SELECT pg_catalog.concat('t', t.oid, '.', t.xmin, '.', p.oid, '.', p.xmin)
-   FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid {_EQ} t.tgfoid
-   WHERE t.tgrelid {_IN} AND NOT t.tgisinternal
-  UNION ALL SELECT pg_catalog.concat('r', r.oid, '.', r.xmin) FROM pg_catalog.pg_rewrite r
-   WHERE r.ev_class {_EQ} c.oid AND r.ev_type {_NE} '1'::pg_catalog."char"
-  UNION ALL SELECT pg_catalog.concat('p', l.oid, '.', l.xmin) FROM pg_catalog.pg_policy l
-   WHERE l.polrelid {_EQ} c.oid) x(what))"""
 
 _RELATION = f"""SELECT pg_catalog.json_build_object(
  'oid', c.oid, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
- 'temporary', c.relpersistence {_EQ} 't'::pg_catalog."char",
+ 'temporary', c.relpersistence {EQ} 't'::pg_catalog."char",
  'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname,
    a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod),
-   a.attinhcount {_GT} 0) ORDER BY a.attnum)
+   a.attinhcount {GT} 0) ORDER BY a.attnum)
   FROM pg_catalog.pg_attribute a
-  WHERE a.attrelid {_EQ} c.oid AND a.attnum {_GT} 0 AND NOT a.attisdropped),
- 'definition', CASE WHEN c.relkind {_EQ} 'v'::pg_catalog."char"
-   OR c.relkind {_EQ} 'm'::pg_catalog."char" THEN pg_catalog.pg_get_viewdef(c.oid) END,
+  WHERE a.attrelid {EQ} c.oid AND a.attnum {GT} 0 AND NOT a.attisdropped),
+ 'definition', CASE WHEN c.relkind {EQ} 'v'::pg_catalog."char"
+   OR c.relkind {EQ} 'm'::pg_catalog."char" THEN pg_catalog.pg_get_viewdef(c.oid) END,
  'ancestors', {_relatives("inhrelid", "inhparent")},
  'descendants', {_relatives("inhparent", "inhrelid")},
- 'triggers', c.relrowsecurity OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
-   WHERE t.tgrelid {_IN} AND NOT t.tgisinternal),
- 'runs', {_RUNS},
+ 'triggers', c.relrowsecurity OR {CODE},
+ 'runs', {RUNS},
  'rules', c.relhasrules AND EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r
-   WHERE r.ev_class {_EQ} c.oid AND r.ev_type {_NE} '1'::pg_catalog."char"))
- FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid {_EQ} c.relnamespace
- WHERE c.relname {_EQ} w.name AND (n.nspname {_EQ} w.schema OR {_TEMP}
+   WHERE r.ev_class {EQ} c.oid AND r.ev_type {NE} '1'::pg_catalog."char"))
+ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid {EQ} c.relnamespace
+ WHERE c.relname {EQ} w.name AND (n.nspname {EQ} w.schema OR {_TEMP}
   OR (w.schema IS NULL AND pg_catalog.pg_table_is_visible(c.oid)))"""
 
-_FUNCTION = f"""SELECT pg_catalog.json_agg({_ROUTINE}) FROM {_ROUTINE_FROM}
- JOIN pg_catalog.pg_namespace n ON n.oid {_EQ} p.pronamespace
- WHERE p.proname {_EQ} w.name AND (n.nspname {_EQ} w.schema OR {_TEMP} OR (w.schema IS NULL
-  AND n.nspname {_NE} 'pg_catalog'::pg_catalog.name
+_FUNCTION = f"""SELECT pg_catalog.json_agg({ROUTINE}) FROM {ROUTINE_FROM}
+ JOIN pg_catalog.pg_namespace n ON n.oid {EQ} p.pronamespace
+ WHERE p.proname {EQ} w.name AND (n.nspname {EQ} w.schema OR {_TEMP} OR (w.schema IS NULL
+  AND n.nspname {NE} 'pg_catalog'::pg_catalog.name
   AND pg_catalog.pg_function_is_visible(p.oid)))"""
 
 _OPERATOR = f"""SELECT pg_catalog.json_build_object(
  'schemas', pg_catalog.json_agg(n.nspname),
- 'routines', pg_catalog.json_agg({_ROUTINE}))
+ 'routines', pg_catalog.json_agg({ROUTINE}))
  FROM pg_catalog.pg_operator o
- JOIN pg_catalog.pg_namespace n ON n.oid {_EQ} o.oprnamespace
- JOIN {_ROUTINE_FROM} ON p.oid {_EQ} o.oprcode
- WHERE o.oprname {_EQ} w.name AND n.nspname {_NE} 'pg_catalog'::pg_catalog.name
-  AND (n.nspname {_EQ} w.schema OR {_TEMP}
+ JOIN pg_catalog.pg_namespace n ON n.oid {EQ} o.oprnamespace
+ JOIN {ROUTINE_FROM} ON p.oid {EQ} o.oprcode
+ WHERE o.oprname {EQ} w.name AND n.nspname {NE} 'pg_catalog'::pg_catalog.name
+  AND (n.nspname {EQ} w.schema OR {_TEMP}
    OR (w.schema IS NULL AND pg_catalog.pg_operator_is_visible(o.oid)))"""
 
 _TYPE = f"""SELECT pg_catalog.json_build_object(
  'oid', t.oid, 'schema', n.nspname, 'name', t.typname, 'kind', t.typtype,
- 'casts', CASE WHEN n.nspname {_NE} 'pg_catalog'::pg_catalog.name THEN (
-  SELECT pg_catalog.json_agg({_ROUTINE}) FROM pg_catalog.pg_cast k
-  JOIN {_ROUTINE_FROM} ON p.oid {_EQ} k.castfunc
-  WHERE k.castsource {_EQ} t.oid OR k.casttarget {_EQ} t.oid) END)
- FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid {_EQ} t.typnamespace
- WHERE t.typname {_EQ} w.name AND (n.nspname {_EQ} w.schema OR {_TEMP}
+ 'casts', CASE WHEN n.nspname {NE} 'pg_catalog'::pg_catalog.name THEN {CONVERSIONS} END)
+ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid {EQ} t.typnamespace
+ WHERE t.typname {EQ} w.name AND (n.nspname {EQ} w.schema OR {_TEMP}
   OR (w.schema IS NULL AND pg_catalog.pg_type_is_visible(t.oid)))"""
 
 _REFERENCING = f"""SELECT pg_catalog.json_agg(pg_catalog.json_build_array(kn.nspname, k.relname))
  FROM (WITH RECURSIVE kin(o) AS (
    SELECT c.oid FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid {_EQ} c.relnamespace
-    WHERE c.relname {_EQ} w.name AND (n.nspname {_EQ} w.schema OR {_TEMP}
+    JOIN pg_catalog.pg_namespace n ON n.oid {EQ} c.relnamespace
+    WHERE c.relname {EQ} w.name AND (n.nspname {EQ} w.schema OR {_TEMP}
      OR (w.schema IS NULL AND pg_catalog.pg_table_is_visible(c.oid)))
    UNION SELECT s.o FROM kin, LATERAL (
     SELECT f.conrelid FROM pg_catalog.pg_constraint f
-     WHERE f.confrelid {_EQ} kin.o AND f.contype {_EQ} 'f'::pg_catalog."char"
-    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent {_EQ} kin.o) s(o))
+     WHERE f.confrelid {EQ} kin.o AND f.contype {EQ} 'f'::pg_catalog."char"
+    UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent {EQ} kin.o) s(o))
   SELECT o FROM kin LIMIT {MAX_RELATIVES + 1}) kin
- JOIN pg_catalog.pg_class k ON k.oid {_EQ} kin.o
- JOIN pg_catalog.pg_namespace kn ON kn.oid {_EQ} k.relnamespace"""
+ JOIN pg_catalog.pg_class k ON k.oid {EQ} kin.o
+ JOIN pg_catalog.pg_namespace kn ON kn.oid {EQ} k.relnamespace"""
+
+_CASCADING = cascading(
+    f"""c.relname {EQ} w.name AND (n.nspname {EQ} w.schema OR {_TEMP}
+     OR (w.schema IS NULL AND pg_catalog.pg_table_is_visible(c.oid)))"""
+)
 
 _ANSWERS = {
     "relation": _RELATION,
@@ -135,13 +124,15 @@ _ANSWERS = {
     "operator": _OPERATOR,
     "type": _TYPE,
     "referencing": _REFERENCING,
+    "cascading": _CASCADING,
+    "cast": CASTS,
 }
 
 _SESSION = f"""pg_catalog.json_build_object(
  'schemas', pg_catalog.current_schemas(true),
  'creation_schema', (pg_catalog.current_schemas(false))[1],
  'temp_schema', (SELECT n.nspname FROM pg_catalog.pg_namespace n
-   WHERE n.oid {_EQ} pg_catalog.pg_my_temp_schema()),
+   WHERE n.oid {EQ} pg_catalog.pg_my_temp_schema()),
  'database', pg_catalog.current_database(), 'user', current_user, 'session_user', session_user,
  'version', pg_catalog.current_setting('server_version_num'),
  'encoding', pg_catalog.current_setting('server_encoding'),
@@ -264,6 +255,16 @@ def _routines(rows: list[list[Any]] | None) -> tuple[Routine, ...]:
     return tuple(sorted(found, key=lambda r: r.oid))
 
 
+def _conversions(rows: list[list[Any]] | None) -> tuple[Conversion, ...]:
+    found = [
+        Conversion(
+            int(oid), source, target, explicit, _routines([routine])[0], frozenset(makers or ())
+        )
+        for oid, source, target, explicit, routine, makers in rows or ()
+    ]
+    return tuple(sorted(found, key=lambda c: (c.routine.oid, c.target)))
+
+
 def _pairs(rows: list[list[str]] | None) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((schema, name) for schema, name in rows or ()))
 
@@ -274,4 +275,6 @@ _READERS: Mapping[str, Callable[[Any], Entry]] = {
     "operator": _read_operator,
     "type": _read_type,
     "referencing": lambda rows: Entry(tables=_pairs(rows)),
+    "cascading": lambda value: Entry(tables=_pairs(value["tables"]), runs_code=value["code"]),
+    "cast": lambda rows: Entry(conversions=_conversions(rows)),
 }

@@ -5,14 +5,16 @@ from typing import Literal
 
 from taskgate.model.names import spell
 
-NameKind = Literal["relation", "function", "operator", "type", "referencing"]
+NameKind = Literal["relation", "function", "operator", "type", "referencing", "cascading", "cast"]
 
 
 @dataclass(frozen=True, slots=True)
 class NeededName:
     """A name as written. `schema` None means that the search path decides.
 
-    The kind `referencing` asks for the tables whose foreign keys point at a relation, transitively.
+    The kind `referencing` asks for the tables whose foreign keys point at a relation, transitively;
+    `cascading` for those of them to which a change is passed on. `cast` has but one name, `*`: the
+    casts between the server's own types that users have put functions behind.
     """
 
     kind: NameKind
@@ -67,8 +69,9 @@ class Relation:
 
     `definition` is the query of a view or materialized view. `ancestors` and `descendants` are
     inheritance parents and children or partitions, all levels, as (schema, name).
-    `has_triggers` counts user triggers, those of descendants too, and row security, `has_rules`
-    rules on writes. `runs` changes whenever one of those does, or a trigger's function.
+    `has_triggers`: a write may run code of users. It counts triggers, functions in constraints,
+    defaults and indexes, those of descendants too, and row security; `has_rules` counts rules on
+    writes. `runs` changes whenever one of those does, or a trigger's function.
     """
 
     oid: int
@@ -102,11 +105,26 @@ class TypeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversion:
+    """A cast between types of the server's own, by their pg_type names. `explicit`: it is only made
+    where it is written out. `makers` are functions and operators, by their bare names, that make a
+    value of the source type."""
+
+    source_oid: int
+    source: str
+    target: str
+    explicit: bool
+    routine: Routine
+    makers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What one name means: nothing at all if every field is empty.
 
     `routines` are every visible overload of a function, or what is behind the visible operators of
-    that name; `operator_schemas` are where those are. `tables` answers `referencing`.
+    that name; `operator_schemas` are where those are. `tables` answers `referencing` and
+    `cascading`; `runs_code` says that code of users may run in these.
     """
 
     relation: Relation | None = None
@@ -114,6 +132,8 @@ class Entry:
     operator_schemas: tuple[str, ...] = ()
     type: TypeInfo | None = None
     tables: tuple[tuple[str, str], ...] = ()
+    runs_code: bool = False
+    conversions: tuple[Conversion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ def _constant(reader: "Reader", node: Any, scope: Scope) -> Value:
     return CONSTANT
 
 
+def _parameter(reader: "Reader", node: Any, scope: Scope) -> Value:
+    # Of any type that the client says.
+    reader.findings.makers.add("$")
+    return CONSTANT
+
+
 def _operator_expression(reader: "Reader", node: pb.A_Expr, scope: Scope) -> Value:
     """Chains such as `a || b || c` lean left; they are read in a loop, however long."""
     chain = [node]
@@ -212,6 +218,14 @@ def _xml_serialize(reader: "Reader", node: pb.XmlSerialize, scope: Scope) -> Val
     return cast(reader, node.type_name, _may_fail(reader, [reader.value(node.expr, scope)]))
 
 
+def _merge_action(reader: "Reader", node: Any, scope: Scope) -> Value:
+    """To servers before 17 a call of a function of that name, if a user has made one."""
+    names = reader.names
+    if names.blind(None) or names.routines(None, "merge_action"):
+        return call_by_name(reader, None, "merge_action", [])
+    return CONSTANT
+
+
 def _may_fail(reader: "Reader", values: Iterable[Value]) -> Value:
     found = list(values)
     for value in found:
@@ -244,7 +258,7 @@ def _target(reader: "Reader", node: pb.ResTarget, scope: Scope) -> Value:
 
 _HANDLERS: dict[str, Handler] = {
     "a_const": _constant,
-    "param_ref": _constant,
+    "param_ref": _parameter,
     "column_ref": read_column,
     "a_expr": _operator_expression,
     "bool_expr": _boolean,
@@ -267,7 +281,7 @@ _HANDLERS: dict[str, Handler] = {
     "grouping_func": _grouping,
     "grouping_set": _grouping_set,
     "multi_assign_ref": _multi_assign,
-    "merge_support_func": _constant,
+    "merge_support_func": _merge_action,
     "list": _list,
     "res_target": _target,
     "xml_expr": _xml,

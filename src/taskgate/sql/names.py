@@ -1,7 +1,15 @@
 """Names to what they mean, through the catalog; and which names had to be asked for."""
 
 from taskgate.sql.catalog import Catalog
-from taskgate.sql.entries import Entry, NameKind, NeededName, Relation, Routine, TypeInfo
+from taskgate.sql.entries import (
+    Conversion,
+    Entry,
+    NameKind,
+    NeededName,
+    Relation,
+    Routine,
+    TypeInfo,
+)
 
 _ABSENT = Entry()
 _SYSTEM = "pg_catalog"
@@ -58,6 +66,14 @@ class Names:
 
     def type(self, schema: str | None, name: str) -> TypeInfo | None:
         return self._entry("type", schema, name).type
+
+    def conversions(self) -> tuple[Conversion, ...]:
+        """The casts between the server's own types that users have put functions behind."""
+        return self._entry("cast", _SYSTEM, "*").conversions
+
+    def cascading(self, schema: str | None, name: str) -> Entry:
+        """The tables to which foreign keys pass a change of a relation on."""
+        return self._entry("cascading", schema, name)
 
     def referencing(self, schema: str | None, name: str) -> tuple[tuple[str, str], ...]:
         """The tables whose foreign keys point at a relation, and their partitions."""

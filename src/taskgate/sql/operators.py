@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def apply_operator(reader: "Reader", parts: Sequence[str], operands: Sequence[Value]) -> Value:
     """The lineage of an operator's result; its actions are noted."""
     functions = judge_operator(reader, parts)
+    reader.findings.makers.add(parts[-1])
     flowing = union(operands)
     if functions:
         for value in operands:
@@ -47,7 +48,7 @@ def judge_operator(reader: "Reader", parts: Sequence[str]) -> frozenset[str]:
         return frozenset()
     if reader.names.blind(schema):
         return _unresolved_call(reader, name)
-    return _judge_routines(reader, reader.names.operator(schema, name).routines)
+    return judge_routines(reader, reader.names.operator(schema, name).routines)
 
 
 def note_sort_operator(reader: "Reader", item: pb.SortBy) -> None:
@@ -62,7 +63,8 @@ def _unresolved_call(reader: "Reader", name: str) -> frozenset[str]:
     return frozenset({unresolved(name)})
 
 
-def _judge_routines(reader: "Reader", routines: Sequence[Routine]) -> frozenset[str]:
+def judge_routines(reader: "Reader", routines: Sequence[Routine]) -> frozenset[str]:
+    """Notes the calls of those of `routines` that are users' own; which."""
     found: set[str] = set()
     for routine in routines:
         if routine.native:
@@ -76,9 +78,12 @@ def _judge_routines(reader: "Reader", routines: Sequence[Routine]) -> frozenset[
 
 def cast(reader: "Reader", type_name: pb.TypeName, value: Value) -> Value:
     """The lineage of a cast's result; the calls of user-defined cast functions are noted."""
-    functions = judge_type(reader, type_name)
     parts = strings(type_name.names)
     builtin = len(parts) == 1 or parts[0] == SYSTEM
+    reader.findings.makers.add(parts[-1])
+    functions = judge_type(reader, type_name) | judge_conversion(
+        reader, parts[-1] if builtin else ""
+    )
     if functions:
         reader.findings.compare(value)
         return Value(value.sources, False, value.unknown, value.functions | functions, fails=True)
@@ -87,6 +92,15 @@ def cast(reader: "Reader", type_name: pb.TypeName, value: Value) -> Value:
     if not value.empty:
         reader.findings.compare(value)
     return failing(value)
+
+
+def judge_conversion(reader: "Reader", target: str) -> frozenset[str]:
+    """Notes the calls of functions that users have put behind casts between the server's own
+    types, where a value is converted to `target`, empty for any; which."""
+    return judge_routines(
+        reader,
+        [c.routine for c in reader.names.conversions() if not target or c.target == target],
+    )
 
 
 def judge_type(reader: "Reader", type_name: pb.TypeName) -> frozenset[str]:
@@ -100,4 +114,4 @@ def judge_type(reader: "Reader", type_name: pb.TypeName) -> frozenset[str]:
     found = [reader.names.type(schema, name)]
     if name.startswith("_"):
         found.append(reader.names.type(schema, name[1:]))
-    return _judge_routines(reader, [r for one in found if one is not None for r in one.casts])
+    return judge_routines(reader, [r for one in found if one is not None for r in one.casts])

@@ -138,8 +138,11 @@ def _write_beneath(
 def note_cascade(reader: "Reader", target: Target) -> None:
     """Foreign keys pass an UPDATE or DELETE on to the tables that refer to this one. Where a check
     of theirs then fails, the error shows the row."""
-    for table in reader.names.referencing(*target.written):
+    found = reader.names.cascading(*target.written)
+    for table in found.tables:
         reader.findings.relations.add(spell(*table))
+    if found.runs_code:
+        reader.findings.opaque = True
 
 
 def settle(reader: "Reader", target: Target) -> None:

@@ -13,7 +13,7 @@ from taskgate.identity.oidc.provider import Providers
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sealing import Sealer
 from taskgate.identity.oidc.settings import DirectTokens, GroupMapping, ProviderSettings
-from taskgate.identity.oidc.sign_in import Begun, Pending, SignedIn, SignIns
+from taskgate.identity.oidc.sign_in import Begun, Pending, SignedIn, SignIns, _Refresh
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig, NotFound
 from taskgate.model.identity import IdentityKind
@@ -202,12 +202,16 @@ async def test_a_sign_in_is_renewed_without_the_person_and_only_by_the_newest_to
     sign_ins: SignIns, real: RealProvider, clock: SteppedClock
 ) -> None:
     first = await signed_in(sign_ins, real)
+    await asyncio.sleep(1.1)  # tokens tell whole seconds
     second = await sign_ins.refresh(first.refresh)
     assert second.identity.key == "corp:ann"
     assert second.identity.authenticated_at <= first.identity.authenticated_at, (
         "a renewal is no new proof of who it is: cutting off must reach it"
     )
     assert second.refresh != first.refresh
+    sealer = Sealer(b"k" * 32)
+    ends = [sealer.open("refresh", one.refresh, _Refresh).until for one in (first, second)]
+    assert ends[0] == ends[1], "renewing does not put the end off"
     assert "invalid_grant" in await refused(sign_ins.refresh(first.refresh))
     third = await signed_in(sign_ins, real)
     clock.pass_s(12 * 3600)
