@@ -69,7 +69,7 @@ def _entry(name: NeededName, oid: int, columns: tuple[Column, ...]) -> Entry:
             return Entry(operator_schemas=(name.schema or _BUILT_IN,))
         case "type":
             return Entry(type=TypeInfo(oid, name.schema or _BUILT_IN, name.name, "b"))
-        case "referencing":
+        case _:
             return Entry()
 
 
