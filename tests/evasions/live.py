@@ -85,8 +85,8 @@ CREATE FUNCTION app.peek(text, text) RETURNS text LANGUAGE sql
   AS $$ SELECT min(email) FROM app.people $$;
 CREATE OPERATOR app.## (LEFTARG = text, RIGHTARG = text, FUNCTION = app.peek);
 CREATE AGGREGATE app.gather(text) (SFUNC = app.peek, STYPE = text);
-CREATE FUNCTION app.defaulted() RETURNS text LANGUAGE sql
-  AS $$ SELECT min(email) FROM app.people $$;
+CREATE FUNCTION app.defaulted() RETURNS text LANGUAGE plpgsql
+  AS $$ BEGIN RAISE EXCEPTION 'it is %', (SELECT min(email) FROM app.people); END $$;
 CREATE TABLE app.fresh (id integer, told text DEFAULT app.defaulted());
 CREATE TABLE app.jobs (id integer PRIMARY KEY, state text NOT NULL);
 INSERT INTO app.jobs VALUES (1, 'new');

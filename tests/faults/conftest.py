@@ -32,3 +32,10 @@ def faulty(server: Server, shop_database: str) -> Iterator[Faulty]:
     limits = {"LOGIN_TIMEOUT_S": 1.5, "MAX_UNAUTHENTICATED": 100}
     with faulty_gate(server, shop_database, TASKS, limits=limits) as gate:
         yield gate
+
+
+@pytest.fixture(scope="session")
+def patient(server: Server, shop_database: str) -> Iterator[Faulty]:
+    """Another, with the limits that it comes with."""
+    with faulty_gate(server, shop_database, TASKS) as gate:
+        yield gate

@@ -4,28 +4,19 @@ import asyncio
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.end_to_end.conftest import TASKS
-from tests.faults.faulty import Faulty, eventually, faulty_gate, refusal
-from tests.servers import Server
+from tests.faults.faulty import Faulty, eventually, refusal
 
 CONNECTIONS = 10_000
 # Sources on this machine's own network; one alone may bring no more than its rate.
 SOURCES = 60
 AT_ONCE = 400
 ALLOWED_KIB = 48 * 1024
-
-
-@pytest.fixture(scope="module")
-def crowded(server: Server, shop_database: str) -> Iterator[Faulty]:
-    with faulty_gate(server, shop_database, TASKS) as gate:
-        yield gate
 
 
 async def _knock(port: int, number: int, seen: "Counter[str]") -> None:
@@ -66,70 +57,70 @@ async def _storm(port: int, connections: int, at_once: int) -> "Counter[str]":
     return seen
 
 
-def test_ten_thousand_connections_in_a_minute(crowded: Faulty) -> None:
-    crowded.well()
-    before_kib = crowded.rss_kib()
-    with crowded.connect("everything") as standing:
+def test_ten_thousand_connections_in_a_minute(patient: Faulty) -> None:
+    patient.well()
+    before_kib = patient.rss_kib()
+    with patient.connect("everything") as standing:
         began = time.monotonic()
-        seen = asyncio.run(_storm(crowded.gate.port, CONNECTIONS, AT_ONCE))
+        seen = asyncio.run(_storm(patient.gate.port, CONNECTIONS, AT_ONCE))
         took_s = time.monotonic() - began
         assert took_s < 60
         assert set(seen) <= {"asked for a password", "refused: too many"}, seen
         assert seen["asked for a password"] > CONNECTIONS / 10
         assert standing.execute("SELECT 1").fetchone() == (1,), "who was in was put out"
-    crowded.well()
-    eventually(lambda: crowded.rss_kib() - before_kib < ALLOWED_KIB, "memory did not come back")
-    eventually(lambda: _sockets(crowded) < 50, "sockets did not come back")
+    patient.well()
+    eventually(lambda: patient.rss_kib() - before_kib < ALLOWED_KIB, "memory did not come back")
+    eventually(lambda: _sockets(patient) < 50, "sockets did not come back")
 
 
-def test_one_source_alone_is_held_to_its_rate(crowded: Faulty) -> None:
+def test_one_source_alone_is_held_to_its_rate(patient: Faulty) -> None:
     with ThreadPoolExecutor(8) as pool:
         told = list(
-            pool.map(lambda _: refusal(crowded, "everything", "tg_wrong", "127.0.2.1"), range(600))
+            pool.map(lambda _: refusal(patient, "everything", "tg_wrong", "127.0.2.1"), range(600))
         )
     counted = Counter("C53300" if b"C53300\0" in one else "other" for one in told)
     assert counted["C53300"] > 50, counted
     assert all(b"\0M" in one for one in told), "somebody was told nothing"
-    line = crowded.logged("postgres.too_many", "from one source")
+    line = patient.logged("postgres.too_many", "from one source")
     assert "refused" in line
 
 
-def test_a_storm_of_wrong_tokens_lets_nobody_in_and_others_through(crowded: Faulty) -> None:
+def test_a_storm_of_wrong_tokens_lets_nobody_in_and_others_through(patient: Faulty) -> None:
     attempts = 1_500
-    seen = len(crowded.events("login.failed"))
-    mark = crowded.server.log_size()
-    before_kib = crowded.rss_kib()
-    right = crowded.gate.grant("everything")
+    seen = len(patient.events("login.failed"))
+    mark = patient.server.log_size()
+    before_kib = patient.rss_kib()
+    right = patient.gate.grant("everything")
 
     def attempt(number: int) -> bytes:
         wrong = f"tg_{number:043}" if number % 2 else right[:-1] + "_"
-        return refusal(crowded, "everything", wrong, f"127.0.3.{number % SOURCES + 1}")
+        return refusal(patient, "everything", wrong, f"127.0.3.{number % SOURCES + 1}")
 
     with ThreadPoolExecutor(16) as pool:
         answers = pool.map(attempt, range(attempts))
-        waits = [_signs_in_s(crowded, right) for _ in range(5)]
+        waits = [_signs_in_s(patient, right) for _ in range(5)]
         told = Counter(answers)
     # One answer for all: nothing can be learnt from it.
     assert len(told) == 1, told.keys()
     assert b"C28000\0" in next(iter(told))
     assert max(waits) < 5
-    assert crowded.rss_kib() - before_kib < ALLOWED_KIB
-    assert len(crowded.events("login.failed")) - seen >= attempts
-    assert crowded.server.log_since(mark).count("connection received") <= 10
-    assert right not in crowded.own.log.read_text()
-    crowded.well()
+    assert patient.rss_kib() - before_kib < ALLOWED_KIB
+    assert len(patient.events("login.failed")) - seen >= attempts
+    assert patient.server.log_since(mark).count("connection received") <= 10
+    assert right not in patient.own.log.read_text()
+    patient.well()
 
 
-def _signs_in_s(crowded: Faulty, token: str) -> float:
+def _signs_in_s(patient: Faulty, token: str) -> float:
     began = time.monotonic()
-    with crowded.connect("everything", token) as connection:
+    with patient.connect("everything", token) as connection:
         connection.execute("SELECT 1")
     return time.monotonic() - began
 
 
-def _sockets(crowded: Faulty) -> int:
+def _sockets(patient: Faulty) -> int:
     found = 0
-    for one in Path(f"/proc/{crowded.own.pid}/fd").iterdir():
+    for one in Path(f"/proc/{patient.own.pid}/fd").iterdir():
         try:
             found += one.readlink().name.startswith("socket:")
         except OSError:
@@ -139,15 +130,15 @@ def _sockets(crowded: Faulty) -> int:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_ten_thousand_sessions_one_after_the_other(crowded: Faulty) -> None:
+def test_ten_thousand_sessions_one_after_the_other(patient: Faulty) -> None:
     """Whole ones, sign-in and statement and end: `make test-long`."""
-    token = crowded.gate.grant("everything")
-    crowded.well()
+    token = patient.gate.grant("everything")
+    patient.well()
 
     def session(_: int) -> bool:
         for _ in range(100):
             try:
-                with crowded.connect("everything", token) as connection:
+                with patient.connect("everything", token) as connection:
                     return connection.execute("SELECT 1").fetchone() == (1,)
             except psycopg.OperationalError as error:
                 assert "too many connections" in str(error)
@@ -156,7 +147,7 @@ def test_ten_thousand_sessions_one_after_the_other(crowded: Faulty) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(session, range(500)))
-        before_kib = crowded.rss_kib()
+        before_kib = patient.rss_kib()
         assert all(pool.map(session, range(CONNECTIONS - 500)))
-    assert crowded.rss_kib() - before_kib < ALLOWED_KIB
-    assert crowded.verify().whole
+    assert patient.rss_kib() - before_kib < ALLOWED_KIB
+    assert patient.verify().whole

@@ -37,13 +37,6 @@ def cramped(request: pytest.FixtureRequest, server: Server, shop_database: str) 
         yield gate
 
 
-@pytest.fixture(scope="module")
-def patient(server: Server, shop_database: str) -> Iterator[Faulty]:
-    """A gateway with the limits that it comes with."""
-    with faulty_gate(server, shop_database, TASKS) as gate:
-        yield gate
-
-
 def fill(folder: Path) -> Path:
     """Leaves no byte free."""
     ballast = folder / "ballast"

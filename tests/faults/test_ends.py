@@ -95,6 +95,7 @@ def _hammer(connection: "psycopg.Connection[tuple[object, ...]]", action: str) -
     return number
 
 
+@pytest.mark.parametrize("mortal", ["disk"], indirect=True)
 def test_a_stop_lets_a_statement_end_and_lets_nobody_in(mortal: Faulty) -> None:
     action = f"stop-{time.time_ns()}"
     token = mortal.gate.grant("everything")

@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -36,132 +35,124 @@ def hours(opens: datetime, closes: datetime) -> str:
     return f"Mon-Sun {opens:%H:%M}-{closes:%H:%M} UTC"
 
 
-@pytest.fixture(scope="module")
-def timed(server: Server, shop_database: str) -> Iterator[Faulty]:
-    now = datetime.now(UTC)
-    window = WINDOWED.format(hours=hours(now - timedelta(hours=1), now + timedelta(hours=1)))
-    with faulty_gate(server, shop_database, TASKS + window) as gate:
-        yield gate
-
-
-def test_a_grant_that_expires_cuts_its_rows_within_a_second(timed: Faulty) -> None:
-    token = timed.own.grant("operator", "everything", lasts_s=2.5)
+def test_a_grant_that_expires_cuts_its_rows_within_a_second(patient: Faulty) -> None:
+    token = patient.own.grant("operator", "everything", lasts_s=2.5)
     granted = time.monotonic()
-    with Streaming(timed, "everything", token) as streaming:
+    with Streaming(patient, "everything", token) as streaming:
         ended = streaming.wait(10)
         assert 1.5 < ended - granted < 2.5 + WITHIN_S
         assert streaming.rows > 1000
-    timed.recorded("session.closed", "grant", "expired")
+    patient.recorded("session.closed", "grant", "expired")
     assert not streaming.runs_on()
 
 
-def test_an_idle_session_is_cut_by_expiry_too(timed: Faulty) -> None:
-    token = timed.own.grant("operator", "everything", lasts_s=1.0)
-    with timed.connect("everything", token) as connection:
+def test_an_idle_session_is_cut_by_expiry_too(patient: Faulty) -> None:
+    token = patient.own.grant("operator", "everything", lasts_s=1.0)
+    with patient.connect("everything", token) as connection:
         time.sleep(1.0 + WITHIN_S)
         with pytest.raises(psycopg.Error, match="expired"):
             connection.execute("SELECT 1")
     with pytest.raises(psycopg.OperationalError):
-        timed.connect("everything", token)
+        patient.connect("everything", token)
 
 
-def test_a_window_that_closes_ends_the_session(timed: Faulty) -> None:
+def test_a_window_that_closes_ends_the_session(patient: Faulty) -> None:
     """By the clock: it is put to a second before the end of a minute, which is the window's."""
     now = datetime.now(UTC)
     closes = (now + timedelta(minutes=2)).replace(second=0, microsecond=0)
     window = WINDOWED.format(hours=hours(now - timedelta(hours=1), closes))
-    timed.reload(TASKS + window)
-    timed.logged("policy.loaded")
-    _until_policy(timed, f"-{closes:%H:%M} UTC")
+    patient.reload(TASKS + window)
+    patient.logged("policy.loaded")
+    _until_policy(patient, f"-{closes:%H:%M} UTC")
     try:
-        with Streaming(timed, "windowed", timed.gate.grant("windowed")) as streaming:
+        with Streaming(patient, "windowed", patient.gate.grant("windowed")) as streaming:
             left_s = (closes - datetime.now(UTC)).total_seconds() - 1.0
-            timed.set_clock(left_s)
+            patient.set_clock(left_s)
             ended = streaming.wait(10)
             late_s = time.time() + left_s - closes.timestamp()
             assert ended
             assert -0.1 < late_s < WITHIN_S
         with pytest.raises(psycopg.OperationalError, match="hours|opens|closed"):
-            timed.connect("windowed", streaming.token)
+            patient.connect("windowed", streaming.token)
     finally:
-        timed.set_clock(0.0)
-    timed.recorded("session.closed", "outside its hours")
+        patient.set_clock(0.0)
+    patient.recorded("session.closed", "outside its hours")
 
 
-def _until_policy(timed: Faulty, words: str) -> None:
+def _until_policy(patient: Faulty, words: str) -> None:
     def look() -> bool:
-        return any(words in line["hours"] for line in _tasks(timed))
+        return any(words in line["hours"] for line in _tasks(patient))
 
     eventually(look, "the policy was not loaded")
 
 
-def _tasks(timed: Faulty) -> list[dict[str, str]]:
-    found = timed.own.ask("operator", "GET", "/v1/tasks")
+def _tasks(patient: Faulty) -> list[dict[str, str]]:
+    found = patient.own.ask("operator", "GET", "/v1/tasks")
     return [{"name": str(one["name"]), "hours": str(one.get("hours", ""))} for one in found]
 
 
-def test_a_policy_that_closes_the_window_ends_the_session(timed: Faulty) -> None:
+def test_a_policy_that_closes_the_window_ends_the_session(patient: Faulty) -> None:
     now = datetime.now(UTC)
     opened = WINDOWED.format(hours=hours(now - timedelta(hours=1), now + timedelta(hours=1)))
-    timed.reload(TASKS + opened)
-    _until_policy(timed, f"-{now + timedelta(hours=1):%H:%M} UTC")
-    with Streaming(timed, "windowed", timed.gate.grant("windowed")) as streaming:
+    patient.reload(TASKS + opened)
+    _until_policy(patient, f"-{now + timedelta(hours=1):%H:%M} UTC")
+    with Streaming(patient, "windowed", patient.gate.grant("windowed")) as streaming:
         time.sleep(0.3)
         shut = WINDOWED.format(hours=hours(now + timedelta(hours=3), now + timedelta(hours=4)))
         began = time.monotonic()
-        timed.reload(TASKS + shut)
+        patient.reload(TASKS + shut)
         assert streaming.wait(10) - began < WITHIN_S
 
 
-def _has(timed: Faulty, task: str) -> bool:
-    return any(one["name"] == task for one in _tasks(timed))
+def _has(patient: Faulty, task: str) -> bool:
+    return any(one["name"] == task for one in _tasks(patient))
 
 
-def test_a_policy_without_the_task_ends_its_sessions_and_holds(timed: Faulty) -> None:
+def test_a_policy_without_the_task_ends_its_sessions_and_holds(patient: Faulty) -> None:
     update = "UPDATE shop.orders SET status = 'gone' WHERE id = 41"
-    with Streaming(timed, "everything", timed.gate.grant("everything")) as streaming:
+    with Streaming(patient, "everything", patient.gate.grant("everything")) as streaming:
         time.sleep(0.3)
-        holding = timed.connect("fix")
+        holding = patient.connect("fix")
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(holding.execute, update)
-            asked = waiting(timed, "id = 41")
+            asked = waiting(patient, "id = 41")
             rest = "\n---\n".join(
                 document
                 for document in TASKS.split("\n---\n")
                 if "name: everything" not in document and "name: fix\n" not in document
             )
             began = time.monotonic()
-            timed.reload(rest)
+            patient.reload(rest)
             try:
                 assert streaming.wait(10) - began < WITHIN_S
                 with pytest.raises(psycopg.Error, match="not in the policy|policy has changed"):
                     answer.result(10)
                 with pytest.raises(psycopg.OperationalError):
-                    timed.connect("everything", streaming.token)
+                    patient.connect("everything", streaming.token)
             finally:
-                timed.reload(TASKS)
+                patient.reload(TASKS)
         holding.close()
-    timed.recorded("session.closed", "everything is not in the policy any more")
+    patient.recorded("session.closed", "everything is not in the policy any more")
     eventually(
         lambda: all(
-            one["id"] != asked["id"] for one in timed.own.ask("lead", "GET", "/v1/approvals")
+            one["id"] != asked["id"] for one in patient.own.ask("lead", "GET", "/v1/approvals")
         ),
         "the held request still waits",
     )
-    assert timed.behind("SELECT count(*) FROM shop.orders WHERE status = 'gone'") == "0"
-    eventually(lambda: _has(timed, "everything"), "the policy was not loaded again")
-    timed.well()
+    assert patient.behind("SELECT count(*) FROM shop.orders WHERE status = 'gone'") == "0"
+    eventually(lambda: _has(patient, "everything"), "the policy was not loaded again")
+    patient.well()
 
 
-def test_a_policy_that_is_wrong_changes_nothing(timed: Faulty) -> None:
-    with timed.connect("everything") as connection:
-        timed.reload(TASKS + "\n---\nkind: Task\nname: broken\nresorce: target\n")
-        timed.logged("policy.not_loaded")
+def test_a_policy_that_is_wrong_changes_nothing(patient: Faulty) -> None:
+    with patient.connect("everything") as connection:
+        patient.reload(TASKS + "\n---\nkind: Task\nname: broken\nresorce: target\n")
+        patient.logged("policy.not_loaded")
         time.sleep(0.5)
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    timed.reload(TASKS)
-    timed.own.signal(signal.SIGHUP)
-    timed.well()
+    patient.reload(TASKS)
+    patient.own.signal(signal.SIGHUP)
+    patient.well()
 
 
 def test_a_clock_put_back_gives_no_grant_more_time(server: Server, shop_database: str) -> None:
@@ -200,13 +191,13 @@ def test_a_clock_put_back_gives_no_grant_more_time(server: Server, shop_database
         assert report.whole, report
 
 
-def test_a_statement_limit_does_not_follow_the_wall_clock_back(timed: Faulty) -> None:
-    with timed.connect("limited") as connection:
-        timed.set_clock(-HOUR_S)
+def test_a_statement_limit_does_not_follow_the_wall_clock_back(patient: Faulty) -> None:
+    with patient.connect("limited") as connection:
+        patient.set_clock(-HOUR_S)
         try:
             began = time.monotonic()
             with pytest.raises(errors.QueryCanceled):
                 connection.execute("SELECT pg_sleep(10)")
             assert time.monotonic() - began < 2.0 + WITHIN_S
         finally:
-            timed.set_clock(0.0)
+            patient.set_clock(0.0)

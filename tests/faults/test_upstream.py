@@ -85,7 +85,14 @@ NONSENSE = {
     "noise": bytes(range(1, 255)) * 40,
 }
 # What fits as far as messages go, and makes no sense as a catalog's answer.
-_NO_CATALOG = b"D\x00\x00\x00\x0b\x00\x01\x00\x00\x00\x01x" * 3 + READY
+_NO_CATALOG = (
+    b"1\x00\x00\x00\x04"
+    + b"2\x00\x00\x00\x04"
+    + b"D\x00\x00\x00\x0b\x00\x01\x00\x00\x00\x01x"
+    + b"C\x00\x00\x00\x0dSELECT 1\x00"
+    + b"3\x00\x00\x00\x04" * 2
+    + READY
+)
 SIGN_INS = {"mumbles": _mumbles_at_sign_in, "hangs-up": _hangs_up, "never-ends": _never_ends}
 
 

@@ -72,7 +72,8 @@ class Findings:
 
     `compared` are columns that steer the result, by relation. `reads_constants`: a constant's
     value made a difference (`ORDER BY 2`, set_config). `makers` are the bare names of what makes
-    values of some type: functions, operators, types cast to; `$` for a parameter.
+    values of some type: functions, operators, types cast to; `$` for a parameter. `unasked` are
+    calls that PostgreSQL may make by itself; they are told last.
     """
 
     accesses: list[Access] = field(default_factory=list)
@@ -88,6 +89,7 @@ class Findings:
     unclear: list[str] = field(default_factory=list)
     relations: set[str] = field(default_factory=set)
     makers: set[str] = field(default_factory=set)
+    unasked: dict[Action, None] = field(default_factory=dict)
 
     def act(self, action: Action) -> None:
         self.actions[action] = None

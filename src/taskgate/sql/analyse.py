@@ -11,7 +11,7 @@ from taskgate.model.action import Action
 from taskgate.sql.accesses import Findings
 from taskgate.sql.catalog import Catalog
 from taskgate.sql.conclude import conclude
-from taskgate.sql.entries import Conversion
+from taskgate.sql.conversions import converted
 from taskgate.sql.facts import (
     Analysis,
     ColumnRef,
@@ -23,7 +23,6 @@ from taskgate.sql.facts import (
     StatementFacts,
 )
 from taskgate.sql.names import Names
-from taskgate.sql.operators import judge_routines
 from taskgate.sql.outcome import Outcome, Session
 from taskgate.sql.reader import Reader, too_deep
 from taskgate.sql.script import MAX_FINGERPRINTED_CHARS, Script, Statement, skeleton
@@ -87,44 +86,7 @@ def _read(statement: Statement, resolver: Names, session: Session) -> StatementF
         outcome = reader.statement(statement.node, session)
     except RecursionError:
         raise too_deep() from None
-    if resolver.used:
-        outcome = _converted(reader, outcome)
-    return _facts(statement.tag, reader.findings, outcome)
-
-
-def _converted(reader: Reader, outcome: Outcome) -> Outcome:
-    """Casts that are made unasked run their functions wherever types differ, which is not told
-    here: where there is a value of the one type, it may be converted, and be what is shown."""
-    unasked = [
-        c.routine
-        for c in reader.names.conversions()
-        if not c.explicit and _has_value(reader.findings, c)
-    ]
-    functions = judge_routines(reader, unasked)
-    if not functions or outcome.outputs is None:
-        return outcome
-    return replace(outcome, outputs=tuple(_made_by(o, functions) for o in outcome.outputs))
-
-
-def _has_value(findings: Findings, cast: Conversion) -> bool:
-    """Whether there may be a value of the cast's source type in what was read."""
-    if not findings.makers.isdisjoint((cast.source, "$", *cast.makers)):
-        return True
-    for access in findings.accesses:
-        if access.relation is None:
-            return True
-        if any(c.type_oid == cast.source_oid for c in access.relation.columns):
-            return True
-        if access.beneath is not None and _has_value(access.beneath.findings, cast):
-            return True
-    return any(a.verb == "call" and a.kind != "builtin" for a in findings.actions)
-
-
-def _made_by(output: Output, functions: frozenset[str]) -> Output:
-    if output.plain or (output.sources is None and not output.functions):
-        return output
-    at_least = output.at_least if output.sources is None else output.sources
-    return Output(output.name, None, False, output.functions | functions, at_least)
+    return _facts(statement.tag, reader.findings, converted(reader, outcome))
 
 
 def _facts(tag: str, findings: Findings, outcome: Outcome) -> StatementFacts:

@@ -14,7 +14,7 @@ from taskgate.model.names import spell
 from taskgate.sql import session_calls
 from taskgate.sql.known import EVERY_ARGUMENT, SafeFunction, safe_functions
 from taskgate.sql.nodes import is_set, strings
-from taskgate.sql.operators import judge_conversion, note_sort_operator
+from taskgate.sql.operators import note_sort_operator
 from taskgate.sql.scope import Scope
 from taskgate.sql.spelling import SYSTEM, split_name, unresolved
 from taskgate.sql.values import CONSTANT, Value, failing, not_plain, union
@@ -89,9 +89,6 @@ def call_by_name(
     """A call of a function by name; `around` are values that flow in besides the arguments."""
     safe = judge_name(reader, schema, name)
     reader.findings.makers.add(name)
-    if isinstance(safe, SafeFunction) and len(args) == 1:
-        # `text(x)` converts, as `x::text` does.
-        safe = judge_conversion(reader, name) or safe
     flowing = union((*args, *around))
     if not isinstance(safe, SafeFunction):
         for value in args:

@@ -47,6 +47,7 @@ def conclude(findings: Findings) -> tuple[Action, ...]:
         _read(access, findings, reads)
     found = dict.fromkeys(findings.actions)
     found.update(dict.fromkeys(reads.actions(findings.compared)))
+    found.update(findings.unasked)
     return tuple(found)
 
 

@@ -18,6 +18,9 @@ from taskgate.sql.values import Value, failing, union
 if TYPE_CHECKING:
     from taskgate.sql.reader import Reader
 
+# In place of a type's name: one that is not the server's own.
+UNLISTED_TYPE = "?"
+
 
 def apply_operator(reader: "Reader", parts: Sequence[str], operands: Sequence[Value]) -> Value:
     """The lineage of an operator's result; its actions are noted."""
@@ -63,14 +66,17 @@ def _unresolved_call(reader: "Reader", name: str) -> frozenset[str]:
     return frozenset({unresolved(name)})
 
 
-def judge_routines(reader: "Reader", routines: Sequence[Routine]) -> frozenset[str]:
+def judge_routines(
+    reader: "Reader", routines: Sequence[Routine], *, unasked: bool = False
+) -> frozenset[str]:
     """Notes the calls of those of `routines` that are users' own; which."""
+    noted = reader.findings.unasked if unasked else reader.findings.actions
     found: set[str] = set()
     for routine in routines:
         if routine.native:
             continue
         found.add(routine.spelled)
-        reader.findings.act(Action("call", routine.spelled, "function", routine.volatile))
+        noted[Action("call", routine.spelled, "function", routine.volatile)] = None
         reader.findings.opaque = True
         reader.findings.may_change_resolution = True
     return frozenset(found)
@@ -80,10 +86,9 @@ def cast(reader: "Reader", type_name: pb.TypeName, value: Value) -> Value:
     """The lineage of a cast's result; the calls of user-defined cast functions are noted."""
     parts = strings(type_name.names)
     builtin = len(parts) == 1 or parts[0] == SYSTEM
-    reader.findings.makers.add(parts[-1])
-    functions = judge_type(reader, type_name) | judge_conversion(
-        reader, parts[-1] if builtin else ""
-    )
+    # A domain stands for the type that it is made over.
+    reader.findings.makers.update((parts[-1],) if builtin else (parts[-1], UNLISTED_TYPE))
+    functions = judge_type(reader, type_name)
     if functions:
         reader.findings.compare(value)
         return Value(value.sources, False, value.unknown, value.functions | functions, fails=True)
@@ -92,15 +97,6 @@ def cast(reader: "Reader", type_name: pb.TypeName, value: Value) -> Value:
     if not value.empty:
         reader.findings.compare(value)
     return failing(value)
-
-
-def judge_conversion(reader: "Reader", target: str) -> frozenset[str]:
-    """Notes the calls of functions that users have put behind casts between the server's own
-    types, where a value is converted to `target`, empty for any; which."""
-    return judge_routines(
-        reader,
-        [c.routine for c in reader.names.conversions() if not target or c.target == target],
-    )
 
 
 def judge_type(reader: "Reader", type_name: pb.TypeName) -> frozenset[str]:

@@ -178,7 +178,7 @@ class TestCost:
         assert min(seconds(560_000) for _ in range(3)) < small * 30
 
     def test_small_pieces_take_no_more_memory_than_their_bytes(self) -> None:
-        size = 2_000_000
+        size = limits.MAX_STATEMENT_BYTES
         framer = FrontendFramer()
         framer.feed(pack(">BI", tags.QUERY, size))
         tracemalloc.start()
