@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def stream() -> Iterator[io.StringIO]:
         ),
         ("-----BEGIN PRIVATE KEY-----\nMHcCAQEE", "MHcCAQEE"),
     ],
+    # The tokens are new each time, and names of tests must not be.
+    ids=map(str, count()),
 )
 def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(text: str, secret: str) -> None:
     assert secret not in redact_text(text)
