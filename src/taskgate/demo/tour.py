@@ -255,6 +255,7 @@ def tampering_shows(visitor: Visitor) -> str:
         victim = max(copy.rglob(f"*{SUFFIX}*"), key=lambda path: path.stat().st_size)
         content = bytearray(victim.read_bytes())
         content[len(content) // 2] ^= 1
+        victim.chmod(0o600)  # sealed recordings are read-only
         victim.write_bytes(content)
         said = visitor.cli(AUD, "audit", "verify", str(copy), "--key", key)
     _must(said.status != 0, "one changed byte went unnoticed")
