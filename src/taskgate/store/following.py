@@ -118,7 +118,11 @@ async def _in_time(work: Awaitable[T]) -> T:
 
 
 async def _last_turns() -> None:
-    """Sockets that were aborted, here or by a fault, are closed in a later turn of their loop."""
+    """What a driver still takes down by itself is waited for; sockets that were aborted, here or by
+    a fault, are closed in a later turn of their loop."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    if rest:
+        await asyncio.wait(rest, timeout=limits.REVOCATION_BLIND_S)
     for _ in range(3):
         await asyncio.sleep(0)
 
