@@ -53,7 +53,15 @@ class Access:
         if not self.only:
             names.update(ColumnRef(spell(*child), column) for child in relation.descendants)
         if self.beneath is None:
-            return Value(frozenset(names), plain=not self.revealing, unknown=self.revealing)
+            known = next((c for c in relation.columns if c.name == column), None)
+            return Value(
+                frozenset(names),
+                plain=not self.revealing,
+                unknown=self.revealing,
+                record=known is not None and known.of_users_type,
+                nested=known is not None and known.nested,
+                bounded=known is not None and known.bounded,
+            )
         under = self.beneath.columns.get(column, UNKNOWN)
         return replace(under, sources=under.sources | names)
 

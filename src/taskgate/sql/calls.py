@@ -5,6 +5,7 @@ function is picked among those of its name).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
@@ -65,42 +66,46 @@ def read_call(reader: "Reader", node: pb.FuncCall, scope: Scope) -> Value:
         around.extend(reader.value(s.sort_by.node, scope) for s in node.agg_order)
         for item in node.agg_order:
             note_sort_operator(reader, item.sort_by)
+    sorted_by = [*around, *(values if node.agg_distinct else ())]
+    sorting_fails = any(v.fails or v.loose for v in sorted_by)
     if is_set(node.agg_filter):
-        condition = reader.value(node.agg_filter, scope)
-        around.append(condition)
-        if any(v.fails for v in values):
-            # Whether the arguments are computed, and fail, tells what the condition found.
-            reader.findings.compare(condition)
+        around.append(reader.value(node.agg_filter, scope))
+    if sorting_fails:
+        for value in (*values, *around):
+            reader.findings.compare(value)
     if schema == SYSTEM and name == "system_user":
         # Asked for so that the server's version is known.
         reader.names.routines(None, name)
         if reader.names.catalog.server_version < _KNOWS_SYSTEM_USER:
             reader.unclear("SYSTEM_USER, which this server reads as the name of a column")
-    return call_by_name(reader, schema, name, values, around)
+    called = call_by_name(reader, schema, name, values)
+    if called.fails and is_set(node.agg_filter):
+        # Whether the arguments are computed, and fail, tells what the condition found.
+        reader.findings.compare(around[-1])
+    return union((called, *around), fails=sorting_fails)
 
 
-def call_by_name(
-    reader: "Reader",
-    schema: str | None,
-    name: str,
-    args: Sequence[Value],
-    around: Sequence[Value] = (),
-) -> Value:
-    """A call of a function by name; `around` are values that flow in besides the arguments."""
+def call_by_name(reader: "Reader", schema: str | None, name: str, args: Sequence[Value]) -> Value:
+    """The lineage of a call of a function by name; its actions are noted."""
     safe = judge_name(reader, schema, name)
     reader.findings.makers.add(name)
-    flowing = union((*args, *around))
+    flowing = union(args)
     if not isinstance(safe, SafeFunction):
         for value in args:
             reader.findings.compare(value)
         return Value(flowing.sources, False, flowing.unknown, flowing.functions | safe, fails=True)
-    total = 0 if any(v.fails for v in args) else safe.total
-    for value in args[total:]:
-        if not value.empty:
+    untroubled = safe.untroubled(args)
+    for at, value in enumerate(args):
+        if at not in untroubled and not value.empty:
             reader.findings.compare(value)
-    if len(args) <= total or total >= EVERY_ARGUMENT:
-        return Value(flowing.sources, False, flowing.unknown, flowing.functions, flowing.fails)
-    return failing(flowing)
+    made = replace(
+        flowing,
+        plain=False,
+        nested=flowing.nested or "nested" in safe.words,
+        strict="strict" in safe.words and all(v.solid for v in args),
+    )
+    never = safe.total >= EVERY_ARGUMENT or len(args) <= safe.total
+    return made if never and len(untroubled) == len(args) else failing(made)
 
 
 def judge_name(reader: "Reader", schema: str | None, name: str) -> SafeFunction | frozenset[str]:

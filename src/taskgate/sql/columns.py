@@ -4,6 +4,7 @@ Source: PostgreSQL's `parser/parse_expr.c` (transformColumnRef) and `parser/pars
 `a.b` may also mean the function call `b(a)`.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
@@ -27,13 +28,18 @@ def read_column(reader: "Reader", node: pb.ColumnRef, scope: Scope) -> Value:
         source = find_source(scope, parts)
         if source is None:
             return _missing(scope, "")
-        return not_plain(source.read_all())
+        return whole_row(source)
     if len(parts) == 1:
         return _bare(reader, parts[0], scope)
     source = find_source(scope, parts[:-1])
     if source is None:
         return _missing(scope, parts[-1])
     return read_from(reader, source, parts[-1])
+
+
+def whole_row(source: Source) -> Value:
+    """The lineage of a row as one value, and the note that all of it is read."""
+    return replace(source.read_all(), plain=False, record=True, strict=False)
 
 
 def find_source(scope: Scope, parts: list[str]) -> Source | None:
@@ -59,7 +65,7 @@ def read_from(reader: "Reader", source: Source, name: str) -> Value:
     if not calls.may_be_function(reader, name):
         # PostgreSQL will say that there is no such column.
         return from_rest(source, name)
-    whole = not_plain(source.read_all())
+    whole = whole_row(source)
     return calls.call_by_name(reader, None, name, [whole])
 
 
@@ -83,7 +89,7 @@ def _bare(reader: "Reader", name: str, scope: Scope) -> Value:
     for level in scope.levels():
         for source in level.sources():
             if source.alias == name:
-                return not_plain(source.read_all())
+                return whole_row(source)
     return _missing(scope, name)
 
 
@@ -145,11 +151,12 @@ def _rest_of_indirection(
             routines = reader.names.routines(None, step.string.sval)
             if routines:
                 value = calls.call_by_name(reader, None, step.string.sval, [value])
-            value = not_plain(value)
+            value = replace(value, plain=False, strict=False)
         elif which == "a_indices":
             for bound in (step.a_indices.lidx, step.a_indices.uidx):
                 reader.steer(bound, scope)
-            value = not_plain(value)
+            # NULL beyond its end.
+            value = replace(value, plain=False, strict=False)
         elif which == "a_star":
             value = not_plain(value)
         else:

@@ -7,6 +7,9 @@ from taskgate.model.names import spell
 
 NameKind = Literal["relation", "function", "operator", "type", "referencing", "cascading", "cast"]
 
+# FirstNormalObjectId (PostgreSQL source, src/include/access/transam.h).
+_FIRST_USERS_OID = 16_384
+
 
 @dataclass(frozen=True, slots=True)
 class NeededName:
@@ -32,6 +35,25 @@ class Column:
     type_oid: int
     type_name: str
     inherited: bool = False
+
+    @property
+    def of_users_type(self) -> bool:
+        """Whether its type is none of the server's own, and so may be anything."""
+        return self.type_oid >= _FIRST_USERS_OID
+
+    @property
+    def nested(self) -> bool:
+        """Whether its values may be arrays or documents."""
+        return (
+            self.of_users_type
+            or self.type_name.endswith("[]")
+            or self.type_name in ("json", "jsonb", "xml")
+        )
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a sum of its values may be more than the sum's type holds."""
+        return self.of_users_type or self.type_name.startswith(("interval", "money"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ section 4.2 for what they mean.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from postgast import pg_query_pb2 as pb
@@ -71,6 +72,8 @@ _NAMED_KINDS = {
     pb.AEXPR_BETWEEN_SYM: (">=", "<="),
     pb.AEXPR_NOT_BETWEEN_SYM: ("<", ">"),
 }
+# Kinds that use the operator for each element of what stands on the right.
+_BY_ELEMENT = frozenset({pb.AEXPR_OP_ANY, pb.AEXPR_OP_ALL})
 _OWN_NAME_KINDS = frozenset(
     {
         pb.AEXPR_OP,
@@ -91,10 +94,17 @@ def _one_operator(reader: "Reader", node: pb.A_Expr, left: Value | None, scope: 
     named = _NAMED_KINDS.get(node.kind)
     if named is not None:
         # An equality shows nothing of its own about failing; the operator's functions may run.
-        return union(apply_operator(reader, (name,), operands) for name in named)
+        found = union(apply_operator(reader, (name,), operands) for name in named)
+        return replace(found, strict=False)
     if node.kind not in _OWN_NAME_KINDS:
         reader.unclear(f"an operator expression of an unknown kind ({node.kind})")
-    return apply_operator(reader, strings(node.name), operands)
+    if node.kind in _BY_ELEMENT:
+        operands[-1] = replace(operands[-1], nested=False)
+    pattern = node.rexpr.a_const.sval.sval if node.rexpr.a_const.HasField("sval") else None
+    found = apply_operator(reader, strings(node.name), operands, pattern=pattern)
+    # Of a list some may be NULL, and be looked at only where no other is equal.
+    several = node.kind in _BY_ELEMENT or node.kind == pb.AEXPR_IN
+    return replace(found, strict=False) if several else found
 
 
 def _listed(reader: "Reader", node: Node, scope: Scope) -> list[Value]:
@@ -122,7 +132,11 @@ def _coalesce(reader: "Reader", node: pb.CoalesceExpr, scope: Scope) -> Value:
 
 
 def _min_max(reader: "Reader", node: pb.MinMaxExpr, scope: Scope) -> Value:
-    return not_plain(union(reader.values(node.args, scope)))
+    values = reader.values(node.args, scope)
+    if any(v.fails or v.loose for v in values):
+        # Only those that are not NULL are compared with each other.
+        return _may_fail(reader, values)
+    return not_plain(union(values))
 
 
 def _case(reader: "Reader", node: pb.CaseExpr, scope: Scope) -> Value:
@@ -152,7 +166,8 @@ def _test(reader: "Reader", node: Any, scope: Scope) -> Value:
 
 
 def _collate(reader: "Reader", node: pb.CollateClause, scope: Scope) -> Value:
-    return reader.value(node.arg, scope)
+    # Two that differ make an operator or a function above them fail, where it is called.
+    return replace(reader.value(node.arg, scope), fails=True)
 
 
 def _cast(reader: "Reader", node: pb.TypeCast, scope: Scope) -> Value:
@@ -160,11 +175,15 @@ def _cast(reader: "Reader", node: pb.TypeCast, scope: Scope) -> Value:
 
 
 def _array(reader: "Reader", node: pb.A_ArrayExpr, scope: Scope) -> Value:
-    return not_plain(union(reader.values(node.elements, scope)))
+    values = reader.values(node.elements, scope)
+    if any(v.nested for v in values):
+        # Arrays within one must be of one length, and none of them NULL.
+        return replace(_may_fail(reader, values), nested=True)
+    return replace(union(values), plain=False, nested=True, strict=False)
 
 
 def _row(reader: "Reader", node: pb.RowExpr, scope: Scope) -> Value:
-    return not_plain(union(reader.values(node.args, scope)))
+    return replace(union(reader.values(node.args, scope)), plain=False, record=True, strict=False)
 
 
 def _list(reader: "Reader", node: pb.List, scope: Scope) -> Value:
@@ -197,7 +216,11 @@ def _sub_link(reader: "Reader", node: pb.SubLink, scope: Scope) -> Value:
     # Any part of a subquery may fail, its conditions too; what those tell is noted already.
     if kind == pb.EXISTS_SUBLINK:
         return Value(fails=True)
-    if kind in (pb.ARRAY_SUBLINK, pb.EXPR_SUBLINK):
+    if kind == pb.ARRAY_SUBLINK:
+        if inner.nested:
+            reader.findings.compare(inner)
+        return replace(failing(inner), nested=True)
+    if kind == pb.EXPR_SUBLINK:
         return failing(inner)
     if kind in (pb.ANY_SUBLINK, pb.ALL_SUBLINK):
         test = reader.value(node.testexpr, scope)

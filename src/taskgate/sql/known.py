@@ -3,9 +3,12 @@
 Each file says at its head what it holds and what its lines mean.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+
+from taskgate.sql.values import Value
 
 # Whether success or failure of a call tells nothing of its arguments: of none of them, or of all.
 NO_ARGUMENT = 0
@@ -17,8 +20,8 @@ class SafeFunction:
     """A function of pg_catalog that needs no rule.
 
     `columns` are those of its rows where it has several, empty for one that is named after its
-    alias. `record`: they depend on the call. `total`: so many leading arguments cannot make it
-    fail.
+    alias. `record`: they depend on the call. `total`: so many arguments, from number `first` (0 is
+    the first) on, cannot make it fail. The words are those of the file.
     """
 
     name: str
@@ -26,6 +29,24 @@ class SafeFunction:
     record: bool
     columns: tuple[str, ...]
     total: int
+    first: int
+    words: frozenset[str]
+
+    def untroubled(self, values: Sequence[Value]) -> range:
+        """The places of those arguments that cannot make it fail, whatever they are."""
+        at = range(self.first, min(len(values), self.first + self.total))
+        if any(v.fails for v in values) or ("alone" in self.words and len(values) > 1):
+            return range(0)
+        if "stored" in self.words and not all(v.plain and not v.bounded for v in values):
+            return range(0)
+        if "flat" in self.words and any(v.nested for v in values):
+            return range(0)
+        if "compares" in self.words and any(v.loose for v in values):
+            return range(0)
+        if len(at) < len(values) and not all(values[one].solid for one in at):
+            # What fails for every value is not even called for NULL.
+            return range(0)
+        return at
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +70,18 @@ def safe_functions() -> dict[str, SafeFunction]:
     for line in _lines("safe_functions.txt"):
         name, *words = line.split()
         columns: tuple[str, ...] = ()
-        total = NO_ARGUMENT
+        total, first = NO_ARGUMENT, 0
         for word in words:
             key, _, value = word.partition("=")
             if key == "columns":
                 columns = tuple(value.split(","))
             elif key == "total":
                 total = int(value) if value else EVERY_ARGUMENT
-        found[name] = SafeFunction(name, "set" in words, "record" in words, columns, total)
+            elif key == "second":
+                total, first = 1, 1
+        found[name] = SafeFunction(
+            name, "set" in words, "record" in words, columns, total, first, frozenset(words)
+        )
     return found
 
 
@@ -98,10 +123,14 @@ REVEALING = frozenset(
 )
 REVEALING_SCHEMAS = frozenset({"pg_toast"})
 
-# Operators of pg_catalog that no operand makes fail: of both, or of the left one only.
+# Operators of pg_catalog that no operand makes fail: of both, or of the left one only. With the
+# exceptions that `operators` makes for what they are given.
+COMPARISONS = frozenset({"=", "<>", "<", "<=", ">", ">=", "@>", "<@", "&&"})
+LIKES = frozenset({"~~", "!~~", "~~*", "!~~*"})
+NULL_UNLESS_FOUND = frozenset({"->", "->>"})
 TOTAL_OPERATORS = {
-    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "||", "->", "->>", "@>", "<@", "&&", "?"), 2),
-    **dict.fromkeys(("~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*", "^@"), 1),
+    **dict.fromkeys((*COMPARISONS, *NULL_UNLESS_FOUND, "||", "?"), 2),
+    **dict.fromkeys((*LIKES, "~", "!~", "~*", "!~*", "^@"), 1),
 }
 # Casts to these take any text as it is.
 TOTAL_CASTS = frozenset({"text", "varchar", "bpchar", "name"})

@@ -4,13 +4,20 @@ Source: PostgreSQL manual, sections 10.2 (how an operator is picked) and 10.4; p
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as pb
 
 from taskgate.model.action import Action
 from taskgate.sql.entries import Routine
-from taskgate.sql.known import TOTAL_CASTS, TOTAL_OPERATORS
+from taskgate.sql.known import (
+    COMPARISONS,
+    LIKES,
+    NULL_UNLESS_FOUND,
+    TOTAL_CASTS,
+    TOTAL_OPERATORS,
+)
 from taskgate.sql.nodes import strings
 from taskgate.sql.spelling import SYSTEM, split_name, unresolved
 from taskgate.sql.values import Value, failing, union
@@ -22,8 +29,15 @@ if TYPE_CHECKING:
 UNLISTED_TYPE = "?"
 
 
-def apply_operator(reader: "Reader", parts: Sequence[str], operands: Sequence[Value]) -> Value:
-    """The lineage of an operator's result; its actions are noted."""
+def apply_operator(
+    reader: "Reader",
+    parts: Sequence[str],
+    operands: Sequence[Value],
+    *,
+    pattern: str | None = None,
+) -> Value:
+    """The lineage of an operator's result; its actions are noted. `pattern` is what stands on the
+    right of it, if that is a constant text."""
     functions = judge_operator(reader, parts)
     reader.findings.makers.add(parts[-1])
     flowing = union(operands)
@@ -35,13 +49,38 @@ def apply_operator(reader: "Reader", parts: Sequence[str], operands: Sequence[Va
         )
     total = 0
     if not any(v.fails for v in operands):
-        total = TOTAL_OPERATORS.get(parts[-1], 0)
+        total = _total(parts[-1], operands, pattern)
     for value in operands[total:]:
         if not value.empty:
             reader.findings.compare(value)
     if total < len(operands):
         return failing(flowing)
-    return Value(flowing.sources, False, flowing.unknown, flowing.functions, flowing.fails)
+    strict = parts[-1] not in NULL_UNLESS_FOUND and all(v.solid for v in operands)
+    return replace(flowing, plain=False, strict=strict)
+
+
+def _total(name: str, operands: Sequence[Value], pattern: str | None) -> int:
+    """Of how many operands no value makes the operator fail."""
+    total = TOTAL_OPERATORS.get(name, 0)
+    if name in COMPARISONS and any(v.loose for v in operands):
+        # Rows are compared column by column up to the first difference: one whose type has no
+        # order fails only where all before are equal.
+        return 0
+    if name == "||" and any(v.nested for v in operands):
+        # Arrays of other lengths, objects and scalars, cannot be joined.
+        return 0
+    if name in LIKES and (pattern is None or _dangles(pattern)):
+        # Its last character is looked at only where all before it has matched.
+        return 0
+    if total < len(operands) and not all(v.solid for v in operands[:total]):
+        # What fails for every value is not even called for NULL.
+        return 0
+    return total
+
+
+def _dangles(pattern: str) -> bool:
+    """Whether it ends with an escape character that escapes nothing."""
+    return (len(pattern) - len(pattern.rstrip("\\"))) % 2 == 1
 
 
 def judge_operator(reader: "Reader", parts: Sequence[str]) -> frozenset[str]:
@@ -93,7 +132,7 @@ def cast(reader: "Reader", type_name: pb.TypeName, value: Value) -> Value:
         reader.findings.compare(value)
         return Value(value.sources, False, value.unknown, value.functions | functions, fails=True)
     if builtin and parts[-1] in TOTAL_CASTS and not type_name.array_bounds:
-        return Value(value.sources, False, value.unknown, value.functions, value.fails)
+        return replace(value, plain=False, strict=value.solid, record=False, nested=False)
     if not value.empty:
         reader.findings.compare(value)
     return failing(value)

@@ -54,6 +54,8 @@ def _explain(reader: "Reader", stmt: pb.ExplainStmt, session: Session) -> Outcom
     """Judged as what it explains: ANALYZE runs it. Plans quote conditions, and estimates tell of
     the columns in them."""
     inner = run_nested(reader, stmt.query, session)
+    if any(option.def_elem.defname.startswith("analy") for option in stmt.options):
+        _measured(reader, inner)
     compared = {
         ColumnRef(relation, column)
         for relation, columns in reader.findings.compared.items()
@@ -68,6 +70,22 @@ def _explain(reader: "Reader", stmt: pb.ExplainStmt, session: Session) -> Outcom
     lineage = None if unknown else frozenset(compared)
     outputs = (Output("QUERY PLAN", lineage, False, at_least=frozenset(compared)),)
     return replace(inner, outputs=outputs, returns_rows=True, effects=Effects())
+
+
+def _measured(reader: "Reader", inner: Outcome) -> None:
+    """What a run takes (the memory of a sort, the size of an answer, whether something was put on
+    disk) tells how long each value is that is read, and whether it is NULL."""
+    for access in reader.findings.accesses:
+        if access.columns is None:
+            reader.findings.compare(UNKNOWN)
+        for name in sorted(access.columns or ()):
+            reader.findings.compare(access.value(name))
+    for facts in inner.beside:
+        for action in facts.actions:
+            if action.verb == "select":
+                names = ("*",) if action.columns is None else action.columns
+                refs = frozenset(ColumnRef(action.object, name) for name in names)
+                reader.findings.compare(Value(refs))
 
 
 def run_nested(reader: "Reader", node: Node, session: Session) -> Outcome:

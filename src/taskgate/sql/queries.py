@@ -18,7 +18,7 @@ from taskgate.sql.nodes import Node, is_set, opened
 from taskgate.sql.operators import note_sort_operator
 from taskgate.sql.output_names import name_of
 from taskgate.sql.scope import Field, Item, Rows, Scope, Source
-from taskgate.sql.values import CONSTANT, UNKNOWN, Value, merged, union
+from taskgate.sql.values import CONSTANT, UNKNOWN, Value, merged, not_plain, union
 from taskgate.sql.with_queries import read_with
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _values(reader: "Reader", select: pb.SelectStmt, scope: Scope) -> Rows:
 def _column(values: list[Value], rows: int) -> Value:
     found = union(values)
     if found.plain and rows > 1:
-        return Value(found.sources, False, found.unknown, found.functions, found.fails)
+        return not_plain(found)
     return found
 
 
