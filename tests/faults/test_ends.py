@@ -148,7 +148,7 @@ def test_a_stop_cuts_what_does_not_end_and_cancels_what_is_held(
         gate.own.stop()
         assert time.monotonic() - began < 8
         for answer in (running, held):
-            with pytest.raises(psycopg.Error, match="being stopped|cancel"):
+            with pytest.raises(psycopg.Error, match=r"being stopped|cancel"):
                 answer.result(10)
         gate.recorded("request.finished", "08006", "being stopped")
         gate.recorded("hold.cancelled", "being stopped")
