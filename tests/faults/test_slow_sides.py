@@ -114,6 +114,7 @@ def test_a_long_statement_behind_a_running_one_is_read_to_its_end(faulty: Faulty
             assert wire.until_ready()[-2:] == ["C", "Z"]
 
 
+@pytest.mark.cap("MAX_WAITING_BYTES")
 def test_what_waits_behind_a_hold_is_not_taken_in_without_end(faulty: Faulty) -> None:
     update = b"UPDATE shop.orders SET status = 'cancelled' WHERE id = 77\0"
     behind = message("Q", b"SELECT '" + b"x" * 100_000 + b"'\0")
