@@ -1,5 +1,6 @@
 """A real gateway process with people in every role, for the tests of its API."""
 
+import json
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from taskgate.model.decision import ApprovalDemand
 from taskgate.model.ids import new_id
 from taskgate.policy.load import load_dir
 
+ROOT = Path(__file__).parents[2]
 PEOPLE: Mapping[str, tuple[str, ...]] = {
     "ann": ("analysts",),
     "bob": ("analysts",),
@@ -201,8 +203,9 @@ async def start_gate(
     people: Mapping[str, tuple[str, ...]] = PEOPLE,
     more: str = "",
     policy_text: str = POLICY,
+    limits: Mapping[str, float] | None = None,
 ) -> Gate:
-    """Starts a gateway in `folder`, with `people` in its store."""
+    """Starts a gateway in `folder`, with `people` in its store, and with other `limits` if any."""
     port = _free_port()
     if policy:
         (folder / "policy").mkdir(exist_ok=True)
@@ -219,7 +222,9 @@ async def start_gate(
             if name not in there:
                 user = User(name, _hash_of(name), frozenset(groups), time.time())
                 await state.store.users.add(user)
-    gate = Gate(folder, f"https://localhost:{port}", launch(folder), folder / "state/tls/ca.pem")
+    gate = Gate(
+        folder, f"https://localhost:{port}", launch(folder, limits), folder / "state/tls/ca.pem"
+    )
     try:
         wait_ready(gate)
     except BaseException:
@@ -235,11 +240,15 @@ def _hash_of(name: str) -> str:
     return PasswordHasher().hash(password_of(name))
 
 
-def launch(folder: Path) -> "subprocess.Popen[bytes]":
+def launch(folder: Path, limits: Mapping[str, float] | None = None) -> "subprocess.Popen[bytes]":
+    module = "tests.faults.launch" if limits else "taskgate.cli.main"
+    faults = {"FAULTS": json.dumps({"limits": dict(limits)})} if limits else {}
+    paths = [os.environ.get("PYTHONPATH", ""), str(ROOT)]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "taskgate.cli.main", "serve", "--config", "gate.yaml"],
+            [sys.executable, "-m", module, "serve", "--config", "gate.yaml"],
             cwd=folder,
+            env={**os.environ, **faults, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             stdout=log,
             stderr=log,
         )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.api.gate import Gate
 
@@ -90,6 +91,7 @@ def test_an_agent_enters_only_where_the_task_lets_agents_in(gate: Gate) -> None:
     assert "agent" in answer.json()["hint"]
 
 
+@pytest.mark.cap("MAX_DELEGATION_DEPTH")
 def test_depth_is_bounded(own_gate: Gate) -> None:
     token = issued(own_gate)["token"]
     statuses = []

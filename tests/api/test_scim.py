@@ -99,11 +99,12 @@ def test_without_a_configured_secret_there_is_nothing(gate: Gate) -> None:
         assert client.get("/Users").status_code == 404
 
 
+@pytest.mark.cap("MIN_SCIM_TOKEN_CHARS")
 def test_a_weak_secret_keeps_the_gateway_from_starting(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("weak")
-    (folder / "scim.token").write_text("short")
+    (folder / "scim.token").write_text("x" * 31)
     (folder / "scim.token").chmod(0o600)
     with pytest.raises(AssertionError, match="SCIM token is shorter"):
         asyncio.run(start_gate(folder, more="scim: {token: {file: scim.token}}\n"))

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.api.gate import Gate, password_of
 
 LOGIN = "/v1/login"
@@ -53,6 +55,7 @@ def test_a_wrong_name_takes_as_long_as_a_wrong_password(own_gate: Gate) -> None:
     assert 0.3 < known[1] / unknown[1] < 3.0
 
 
+@pytest.mark.cap("MAX_LOGINS_PER_NAME_PER_MIN")
 def test_guessing_at_one_name_is_slowed_down_then_refused(own_gate: Gate) -> None:
     statuses = [
         own_gate.call(None, "POST", LOGIN, {"name": "ann", "password": f"guess {n}"}).status_code
@@ -65,6 +68,7 @@ def test_guessing_at_one_name_is_slowed_down_then_refused(own_gate: Gate) -> Non
     assert "taskgate_login_failures_total" in own_gate.call("adm", "GET", "/metrics").text
 
 
+@pytest.mark.cap("MAX_LOGINS_PER_SOURCE_PER_MIN")
 def test_guessing_at_many_names_from_one_place_is_refused(own_gate: Gate) -> None:
     for number in range(300):
         body = {"name": f"name{number}", "password": "Winter2026"}

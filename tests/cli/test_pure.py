@@ -19,7 +19,7 @@ from taskgate.cli.exits import Exit, Stop, code_of, code_of_status
 from taskgate.cli.main import app
 from taskgate.cli.output import one_line, span
 from taskgate.cli.profile import Profile
-from taskgate.cli.times import moment_of, seconds_of
+from taskgate.cli.times import day_of, moment_of, seconds_of
 from taskgate.model.errors import BadConfig, Conflict, Denied, NotAuthenticated, NotFound
 
 runner = CliRunner()
@@ -68,6 +68,31 @@ def test_moments(text: str, wanted: tuple[int, ...]) -> None:
     padded = (*wanted, 0, 0)[:5] if len(wanted) < 5 else wanted
     year, month, day, hour, minute = padded
     assert moment_of(text, NOW) == datetime.datetime(year, month, day, hour, minute).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "hours"),
+    [
+        ("tuesday", (2026, 3, 10), 24),
+        ("today", (2026, 3, 12), 24),
+        ("2026-03-01T09:15", (2026, 3, 1), 24),
+        # By the clock in Berlin: one hour less, and one more.
+        ("2026-03-29", (2026, 3, 29), 23),
+        ("2025-10-26", (2025, 10, 26), 25),
+    ],
+)
+def test_a_day_is_whole(
+    text: str, first: tuple[int, int, int], hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        now = datetime.datetime(2026, 3, 12, 15, 30).timestamp()
+        begins = datetime.datetime(*first).timestamp()
+        assert day_of(text, now) == (begins, begins + hours * 3600)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "12", "99999-01-01"])

@@ -57,14 +57,12 @@ def test_a_savepoint_survives_a_refusal(setting: Setting) -> None:
 def test_a_refusal_in_a_pipeline_rolls_back_what_went_before_it(setting: Setting) -> None:
     before = setting.behind("SELECT count(*) FROM shop.audit_log")
     with setting.connect("writer") as connection:
-        with (
-            pytest.raises(errors.InsufficientPrivilege),
-            connection.pipeline() as pipeline,
-        ):
+        with connection.pipeline() as pipeline:
             connection.execute(INSERT)
             connection.execute(DENIED)
             after = connection.execute("SELECT 5")
-            pipeline.sync()
+            with pytest.raises(errors.InsufficientPrivilege):
+                pipeline.sync()
         with pytest.raises(psycopg.Error):
             after.fetchone()
         assert connection.execute("SELECT 6").fetchone() == (6,)

@@ -87,6 +87,7 @@ async def test_refused_the_second_time_also_for_both_at_once_on_two_nodes(place:
         assert sum(isinstance(one, Denied) for one in results) == 7
 
 
+@pytest.mark.cap("APPROVAL_USE_S")
 async def test_refused_long_after_it_was_approved(here: Desk) -> None:
     hold = await approved(here)
     here.clock.pass_s(limits.APPROVAL_USE_S)

@@ -3,6 +3,7 @@
 Each case is the verdict that a user gets, shown against a real server. Append only.
 """
 
+import psycopg
 import pytest
 
 from tests.evasions.live import SECRET, Live
@@ -49,9 +50,14 @@ def test_whether_an_expression_over_a_masked_column_is_null_is_not_shown(
                 assert SECRET not in data
                 rows = data.splitlines() if form != "binary" else _tuples(data)
                 shown = {repr(row) for row in rows}
-        except Exception as error:
-            assert "masked" in str(error) or "not yet" in str(error), error
-            return
+        except psycopg.Error as error:
+            refused = str(error)
+            shown = set()
+        else:
+            refused = ""
+    if refused:
+        assert "masked" in refused or "not yet" in refused
+        return
     assert len(shown) == 1, shown
 
 

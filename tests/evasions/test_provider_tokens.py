@@ -215,6 +215,7 @@ CASES: dict[str, tuple[str, Case]] = {
 }  # fmt: skip
 
 
+@pytest.mark.cap("MAX_JWT_CHARS")
 @pytest.mark.parametrize("name", CASES)
 async def test_it_is_refused(name: str, there: Issuing, providers: Providers, evil: RSAKey) -> None:
     why, make = CASES[name]

@@ -141,7 +141,7 @@ def faulty_gate(
     durability: str = "process",
     limits: Mapping[str, float] | None = None,
     files: Mapping[str, str] | None = None,
-    drain_s: float = 2.0,
+    drain_s: float | None = 2.0,
     people: tuple[Person, ...] = (),
     recordings: Callable[[Path], None] | None = None,
 ) -> Iterator[Faulty]:
@@ -177,6 +177,8 @@ def faulty_gate(
         policy = {"target.yaml": resource, "tasks.yaml": tasks, **(files or {})}
         own.configure(policy, durability=durability)
         configured = yaml.safe_load(own.config.read_text()) | {"drain_s": drain_s}
+        if drain_s is None:
+            del configured["drain_s"]
         own.config.write_text(yaml.safe_dump(configured))
         if recordings is not None:
             recordings(own.recordings)

@@ -46,6 +46,12 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
+def insert_often(connection: "psycopg.Connection[psycopg.rows.TupleRow]", action: str) -> None:
+    """More than the last page of a file may have had room for."""
+    for _ in range(100):
+        connection.execute(INSERT.format(action))
+
+
 @root
 def test_a_full_disk_refuses_and_once_there_is_room_all_is_well(cramped: Faulty) -> None:
     action = f"full-{time.time_ns()}"
@@ -53,14 +59,12 @@ def test_a_full_disk_refuses_and_once_there_is_room_all_is_well(cramped: Faulty)
         connection.execute(INSERT.format(action))
         ballast = fill(cramped.own.recordings)
         mark = cramped.server.log_size()
-        with pytest.raises(psycopg.Error, match="cannot be written|could be recorded") as caught:
-            # A page of the file may have been free still.
-            for _ in range(100):
-                connection.execute(INSERT.format(action + "x" * 200))
+        with pytest.raises(psycopg.Error, match=r"cannot be written|could be recorded") as caught:
+            insert_often(connection, action + "x" * 200)
         assert caught.value.sqlstate == "58030"
         assert connection.closed
     sent = cramped.server.log_since(mark).count("x" * 200)
-    with pytest.raises(psycopg.OperationalError, match="cannot be written|could be recorded"):
+    with pytest.raises(psycopg.OperationalError, match=r"cannot be written|could be recorded"):
         cramped.connect("everything").close()
     cramped.logged("session.not_recorded")
     eventually(lambda: not cramped.own._ready(), "it calls itself ready")
@@ -85,7 +89,7 @@ def test_a_folder_that_cannot_be_written_lets_nobody_in(patient: Faulty) -> None
         subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=True)
         try:
             mark = patient.server.log_size()
-            with pytest.raises(psycopg.OperationalError, match="[Rr]ead-only") as caught:
+            with pytest.raises(psycopg.OperationalError, match=r"[Rr]ead-only") as caught:
                 patient.connect("everything").close()
             assert "recording" in str(caught.value)
             assert "connection received" not in patient.server.log_since(mark)
@@ -105,7 +109,7 @@ def test_a_gateway_does_not_start_on_a_disk_that_cannot_be_written(
         subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=True)
 
     with (
-        pytest.raises(GateFault, match="[Rr]ead-only"),
+        pytest.raises(GateFault, match=r"[Rr]ead-only"),
         faulty_gate(server, shop_database, TASKS, recordings=read_only),
     ):
         pass

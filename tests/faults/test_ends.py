@@ -148,13 +148,33 @@ def test_a_stop_cuts_what_does_not_end_and_cancels_what_is_held(
         gate.own.stop()
         assert time.monotonic() - began < 8
         for answer in (running, held):
-            with pytest.raises(psycopg.Error, match="being stopped|cancel"):
+            with pytest.raises(psycopg.Error, match=r"being stopped|cancel"):
                 answer.result(10)
         gate.recorded("request.finished", "08006", "being stopped")
         gate.recorded("hold.cancelled", "being stopped")
         eventually(lambda: not _works(gate, "too long"), "the server works on")
         assert gate.verify().whole
         assert gate.behind("SELECT status FROM shop.orders WHERE id = 52") == "paid"
+        gate.own.start()
+
+
+@pytest.mark.cap("DRAIN_S")
+def test_a_gateway_that_is_not_told_otherwise_drains_for_so_long(
+    server: Server, shop_database: str
+) -> None:
+    """Its configuration says nothing, and the limit is put to a second."""
+    with (
+        faulty_gate(server, shop_database, TASKS, drain_s=None, limits={"DRAIN_S": 1.0}) as gate,
+        ThreadPoolExecutor(1) as pool,
+        gate.connect("everything") as sleeping,
+    ):
+        running = pool.submit(sleeping.execute, "SELECT pg_sleep(30), 'drained'")
+        eventually(lambda: _works(gate, "drained"), "it does not run")
+        began = time.monotonic()
+        gate.own.stop()
+        assert 0.9 < time.monotonic() - began < 15
+        with pytest.raises(psycopg.Error, match="being stopped"):
+            running.result(10)
         gate.own.start()
 
 

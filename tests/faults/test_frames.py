@@ -55,6 +55,7 @@ def test_a_malformed_message_is_told_kept_and_not_passed_on(faulty: Faulty, brok
         time.sleep(0.02)
 
 
+@pytest.mark.cap("MAX_SMALL_FRAME_BYTES")
 @pytest.mark.parametrize("head", OVERSIZED.values(), ids=OVERSIZED.keys())
 def test_an_oversized_message_is_refused_by_its_length_alone(faulty: Faulty, head: bytes) -> None:
     with Wire(faulty, "everything") as wire:
@@ -139,6 +140,7 @@ def _nothing_in_tls(faulty: Faulty) -> socket.socket:
     return context.wrap_socket(client, server_hostname="localhost")
 
 
+@pytest.mark.cap("LOGIN_TIMEOUT_S")
 @pytest.mark.parametrize("make", HALVES.values(), ids=HALVES.keys())
 def test_who_does_not_finish_signing_in_is_told_and_let_go(
     faulty: Faulty, make: Callable[[Faulty], socket.socket]

@@ -52,6 +52,13 @@ def _hangs_up(connection: socket.socket) -> None:
     connection.recv(4096)
 
 
+def _says_nothing(connection: socket.socket) -> None:
+    """Takes the connection, and has nothing to say for longer than anybody waits."""
+    with contextlib.suppress(OSError):
+        while connection.recv(4096):
+            pass
+
+
 def _never_ends(connection: socket.socket) -> None:
     """Signs in, and goes on with parameters for ever."""
     connection.recv(4096)
@@ -93,7 +100,12 @@ _NO_CATALOG = (
     + b"3\x00\x00\x00\x04" * 2
     + READY
 )
-SIGN_INS = {"mumbles": _mumbles_at_sign_in, "hangs-up": _hangs_up, "never-ends": _never_ends}
+SIGN_INS = {
+    "mumbles": _mumbles_at_sign_in,
+    "hangs-up": _hangs_up,
+    "never-ends": _never_ends,
+    "silent": _says_nothing,
+}
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +148,11 @@ REFUSALS = {
     "mumbles": "answer|message|unexpected|no PostgreSQL|speak",
     "hangs-up": "closed the connection",
     "never-ends": "too much|more than",
+    "silent": "did not answer within 3 s",
 }
 
 
+@pytest.mark.cap("UPSTREAM_CONNECT_TIMEOUT_S")
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_resource_that_cannot_be_reached_is_told_and_kept(around: Around, name: str) -> None:
     faulty = around.faulty

@@ -14,6 +14,7 @@ class Ticks:
         return self.now
 
 
+@pytest.mark.cap("MAX_CONNECTIONS_PER_SOURCE_PER_S")
 def test_a_source_may_burst_and_then_gets_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CONNECTIONS_PER_SOURCE_PER_S", 10)
     ticks = Ticks()
@@ -27,6 +28,7 @@ def test_a_source_may_burst_and_then_gets_its_rate(monkeypatch: pytest.MonkeyPat
     assert [arrivals.enter("a") == "" for _ in range(6)] == [True] * 5 + [False]
 
 
+@pytest.mark.cap("MAX_UNAUTHENTICATED")
 def test_those_signing_in_are_capped_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_UNAUTHENTICATED", 2)
     arrivals = Arrivals(Ticks())
@@ -37,6 +39,7 @@ def test_those_signing_in_are_capped_together(monkeypatch: pytest.MonkeyPatch) -
     assert arrivals.enter("c") == ""
 
 
+@pytest.mark.cap("MAX_SOURCES_COUNTED")
 def test_the_number_of_sources_remembered_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SOURCES_COUNTED", 3)
     arrivals = Arrivals(Ticks())

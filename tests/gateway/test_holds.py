@@ -91,6 +91,7 @@ async def test_a_refusal_ends_it_with_its_reason(here: Desk) -> None:
         await here.holds.vote(hold.approval.id, EVE, approve=True)
 
 
+@pytest.mark.cap("HOLD_POLL_S")
 async def test_a_vote_elsewhere_is_seen_here_within_a_second(place: Place) -> None:
     clock, policies = SteppedClock(NOW), Policies()
     async with (
@@ -253,6 +254,7 @@ async def test_a_new_policy_ends_what_was_asked_under_the_old(here: Desk) -> Non
             assert (await hold.outcome()).closed_why == "the policy has changed"
 
 
+@pytest.mark.cap("MAX_HOLDS", "MAX_HOLDS_PER_SESSION", "MAX_HELD_BYTES")
 async def test_caps_for_a_session_a_node_and_what_people_can_read(
     here: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,3 +464,25 @@ async def test_listeners_hear_of_it_once_however_many_look_at_once(here: Desk) -
             await asyncio.sleep(0.01)
     await asyncio.gather(look(), look())
     assert seen == [ApprovalState.WAITING, ApprovalState.CANCELLED]
+
+
+@pytest.mark.cap("MAX_WAITING_HOLDS")
+async def test_approvers_elsewhere_are_told_of_so_many_at_once_and_of_the_rest_in_turn(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_WAITING_HOLDS", 2)
+    clock, policies = SteppedClock(NOW), Policies()
+    async with (
+        desk(place, "node-1", clock, policies) as here,
+        desk(place, "node-2", clock, policies) as there,
+    ):
+        told: set[str] = set()
+        there.holds.on_change(lambda one: told.add(one.id))
+        asked = [await ask(here, session=f"s-{number}") for number in range(3)]
+        for _ in range(3):
+            await there.holds.poll()
+        assert len(told) == 2
+        first = next(iter(told))
+        await there.holds.vote(first, DAN, approve=True)
+        await there.holds.poll()
+        assert told == {hold.approval.id for hold in asked}

@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from taskgate.gateway.indexing import Feeder
+from taskgate.model import limits
 from taskgate.model.audit import AuditEntry, AuditQuery, matches
 from taskgate.model.errors import StoreUnavailable
 from taskgate.model.event import Event, EventKind
@@ -26,8 +27,10 @@ class MemoryIndex:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, int, int], AuditEntry] = {}
         self.fails = 0
+        self.batches: list[int] = []
 
     async def add(self, entries: Sequence[AuditEntry]) -> None:
+        self.batches.append(len(entries))
         if entries and self.fails:
             self.fails -= 1
             raise StoreUnavailable("locked")
@@ -139,13 +142,18 @@ async def test_a_damaged_recording_stops_none_of_the_others(
     assert index.objects() == ["shop.before", "shop.good"]
 
 
-async def test_more_than_a_batch_is_fed_whole(journal: Journal, tmp_path: Path) -> None:
+@pytest.mark.cap("MAX_INDEX_BATCH")
+async def test_more_than_a_batch_is_fed_whole_and_in_batches(
+    journal: Journal, tmp_path: Path
+) -> None:
     index = MemoryIndex()
     recording = opened(journal, "s-1")
     for number in range(1, 1_300):
         read(recording, number, "shop.a")
     await Feeder(journal.directory, index, tmp_path).catch_up()
     assert len(index.objects()) == 1_299
+    # A request's rows are one or two, and stay together.
+    assert 0 < max(index.batches) <= limits.MAX_INDEX_BATCH + 1
 
 
 @pytest.mark.parametrize("rounds", [1, 3])

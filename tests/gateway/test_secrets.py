@@ -165,6 +165,7 @@ async def test_a_name_that_is_none_is_refused(secrets: Secrets, name: str) -> No
         await secrets.set(name, Secret(VALUE), by="x", now=NOW)
 
 
+@pytest.mark.cap("MAX_SECRET_BYTES")
 async def test_a_value_has_a_size(secrets: Secrets) -> None:
     for value in (b"", b"x" * (limits.MAX_SECRET_BYTES + 1)):
         with pytest.raises(BadConfig):

@@ -16,7 +16,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from taskgate.gateway.certificates import ServerCertificate, own_certificate
-from taskgate.gateway.tls import ListenerTls, start_server_tls, upstream_context
+from taskgate.gateway.tls import (
+    ListenerTls,
+    UpstreamContexts,
+    start_server_tls,
+    upstream_context,
+)
+from taskgate.model import limits
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.resource import TlsMode
 from taskgate.protocols.postgres import messages
@@ -371,3 +377,17 @@ async def _served(port: int) -> bytes:
     der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()
     return der
+
+
+@pytest.mark.cap("MAX_CACHED_TLS_CONTEXTS")
+def test_so_many_contexts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_CACHED_TLS_CONTEXTS", 2)
+    files = [Authority(tmp_path / name).certificate for name in ("one", "other")]
+    contexts = UpstreamContexts()
+    first = contexts.get(TlsMode.VERIFY_FULL, str(files[0]))
+    assert contexts.get(TlsMode.REQUIRE) is contexts.get(TlsMode.REQUIRE)
+    assert contexts.get(TlsMode.VERIFY_FULL, str(files[0])) is first
+    kept = contexts.get(TlsMode.REQUIRE)
+    contexts.get(TlsMode.VERIFY_FULL, str(files[1]))
+    assert contexts.get(TlsMode.REQUIRE) is kept
+    assert contexts.get(TlsMode.VERIFY_FULL, str(files[0])) is not first

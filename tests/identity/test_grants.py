@@ -191,6 +191,7 @@ async def test_more_tokens_are_for_the_holder_alone(here: Node) -> None:
         await here.grants.check(second.token, "sales-report", "warehouse")
 
 
+@pytest.mark.cap("MAX_GRANTS_PER_PERSON")
 async def test_a_person_holds_so_many_grants(here: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_GRANTS_PER_PERSON", 2)
     for _ in range(2):
@@ -234,6 +235,7 @@ async def test_one_listener_that_fails_keeps_no_other_from_being_told(here: Node
     assert told == [{issued.grant.id}]
 
 
+@pytest.mark.cap("REVOCATION_POLL_S")
 @pytest.mark.parametrize("how", ["grant", "person", "task", "disabled", "groups"])
 async def test_another_node_hears_of_it_in_less_than_a_second(place: Place, how: str) -> None:
     async with node(place) as here, node(place) as there:
@@ -267,6 +269,7 @@ async def test_another_node_hears_of_it_in_less_than_a_second(place: Place, how:
             there.grants.ensure(issued.grant)
 
 
+@pytest.mark.cap("TOKEN_CACHE_S")
 async def test_a_cached_token_is_not_asked_for_again_and_not_believed_for_ever(
     here: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +311,7 @@ async def test_a_revocation_while_the_store_is_answering_is_not_overlooked(
         await here.grants.check(issued.token, "sales-report", "warehouse")
 
 
+@pytest.mark.cap("REVOCATION_BLIND_S")
 async def test_a_node_that_hears_nothing_refuses_what_it_cannot_vouch_for(
     here: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,3 +369,23 @@ async def test_lists_are_of_what_is_live_unless_asked(here: Node) -> None:
     mine = await here.grants.list(GrantSelector(person=ANN.key), live=False)
     assert [one.revoked_why for one in mine] == ["x"]
     assert await here.grants.get(second.grant.id) == second.grant
+
+
+@pytest.mark.cap("MAX_CACHED_TOKENS")
+async def test_so_many_checked_tokens_are_kept(here: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_CACHED_TOKENS", 2)
+    tokens = [(await here.grants.request(ANN, "sales-report", "x")).token for _ in range(3)]
+    asked: list[str] = []
+    by_token = here.store.grants.by_token
+
+    async def counted(token_hash: str) -> object:
+        asked.append(token_hash)
+        return await by_token(token_hash)
+
+    monkeypatch.setattr(here.store.grants, "by_token", counted)
+    for token in (*tokens[:2], *tokens[:2]):
+        await here.grants.check(token, "sales-report", "warehouse")
+    assert len(asked) == 2
+    for token in (tokens[2], tokens[1], tokens[0]):
+        await here.grants.check(token, "sales-report", "warehouse")
+    assert len(asked) == 4, "the one used longest ago was asked for again, and no other"

@@ -1,7 +1,10 @@
 """Local users: signing in, and what it tells nobody."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
@@ -170,6 +173,7 @@ async def test_a_store_that_is_gone_lets_nobody_in(users: LocalUsers) -> None:
         await users.sign_in("ann", GOOD, NOW)
 
 
+@pytest.mark.cap("MAX_PASSWORD_CHECKS")
 async def test_the_password_check_runs_beside_the_loop_and_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -251,3 +255,30 @@ async def test_a_group_with_control_characters_is_refused(users: LocalUsers) -> 
         await users.set_groups("ann", frozenset({"a\nb"}), NOW)
     assert await users.get("no name!") is None
     assert [one.name for one in await users.list()] == ["ann"]
+
+
+@pytest.mark.cap("PASSWORD_WORKERS")
+async def test_so_many_passwords_are_checked_at_once() -> None:
+    class Counting(PasswordHasher):
+        """Knows how many of its checks run beside each other."""
+
+        running = most = 0
+        lock = threading.Lock()
+
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            time.sleep(0.1)
+            with self.lock:
+                self.running -= 1
+            return True
+
+    hasher = Counting(time_cost=1, memory_cost=8, parallelism=1)
+    passwords = Passwords(hasher)
+    try:
+        kept = await passwords.hash(GOOD)
+        assert all(await asyncio.gather(*(passwords.matches(kept, GOOD) for _ in range(8))))
+    finally:
+        passwords.close()
+    assert hasher.most == limits.PASSWORD_WORKERS

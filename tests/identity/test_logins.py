@@ -4,6 +4,7 @@ import pytest
 
 from taskgate.identity.logins import LASTS_S, Logins
 from taskgate.identity.tokens import TokenKind, new_token
+from taskgate.model import limits
 from taskgate.model.errors import NotAuthenticated
 from taskgate.model.identity import Identity
 from tests.identity.around import Node
@@ -55,3 +56,20 @@ async def test_cutting_off_ends_it_at_once_until_signed_in_anew(here: Node, logi
     with pytest.raises(NotAuthenticated):
         await logins.issue(ANN)
     assert await logins.issue(Identity("ann", authenticated_at=NOW + 1))
+
+
+@pytest.mark.cap("MAX_LOGINS_PER_PERSON")
+async def test_a_person_has_so_many_and_the_oldest_goes(
+    here: Node, logins: Logins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_LOGINS_PER_PERSON", 2)
+    issued = []
+    for _ in range(3):
+        issued.append(await logins.issue(ANN))
+        here.clock.pass_s(1)
+        if len(issued) == 2:
+            assert await logins.check(issued[0].token)
+    with pytest.raises(NotAuthenticated):
+        await logins.check(issued[0].token)
+    for kept in issued[1:]:
+        assert await logins.check(kept.token) == ANN

@@ -15,7 +15,7 @@ from taskgate.identity.revocations import Revocations
 from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.errors import StoreUnavailable
-from taskgate.model.token import GrantSelector
+from taskgate.model.token import GrantSelector, Revocation
 from tests.store.places import Place, postgres
 from tests.store.samples import ANN, NOW, add_grant
 
@@ -153,3 +153,16 @@ async def test_nobody_is_vouched_for_before_the_start_nor_after_the_end(
             async with revocations.following():
                 raise AssertionError("it began without a store")
         assert not [t for t in threading.enumerate() if t.name == "follow revocations"]
+
+
+@pytest.mark.cap("MAX_REMEMBERED_ENDS")
+async def test_so_many_ends_are_remembered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_REMEMBERED_ENDS", 2)
+    async with place.open() as store:
+        revocations = Revocations(store.grants, Clock())
+        ends = [Revocation(number, f"g-{number}", NOW, "left") for number in (1, 2, 3)]
+        revocations.apply(ends[:2])
+        assert [revocations.ended(one.grant_id) for one in ends] == ["left", "left", None]
+        revocations.apply(ends[2:])
+        # The oldest is not asked for any more: its token was refused by the store since.
+        assert [revocations.ended(one.grant_id) for one in ends] == [None, "left", "left"]

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgate.model.errors import BadConfig
-from taskgate.model.limits import MAX_POLICY_FILE_BYTES
+from taskgate.model.limits import MAX_POLICY_DEPTH, MAX_POLICY_FILE_BYTES
 from taskgate.policy.document import parse_documents
 
 
@@ -121,9 +121,18 @@ def test_aliases_cannot_multiply() -> None:
         parse_documents(bomb, "f.yaml")
 
 
+@pytest.mark.cap("MAX_POLICY_FILE_BYTES", "MAX_POLICY_DEPTH")
 def test_size_and_depth_are_capped() -> None:
+    assert parse_documents("a: b\n".ljust(MAX_POLICY_FILE_BYTES), "f.yaml")
     with pytest.raises(BadConfig, match="larger than"):
-        parse_documents("a" * (MAX_POLICY_FILE_BYTES + 1), "f.yaml")
+        parse_documents("a: b\n".ljust(MAX_POLICY_FILE_BYTES + 1), "f.yaml")
+
+    def nested(levels: int) -> str:
+        return "a: " + "[" * (levels - 1) + "]" * (levels - 1) + "\n"
+
+    assert parse_documents(nested(MAX_POLICY_DEPTH), "f.yaml")
+    with pytest.raises(BadConfig, match="deeper"):
+        parse_documents(nested(MAX_POLICY_DEPTH + 1), "f.yaml")
     with pytest.raises(BadConfig, match="deeper"):
         parse_documents("[" * 50_000, "f.yaml")
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgate.masking.detectors import KINDS
+from taskgate.model import limits
 from taskgate.model.decision import ApprovalDemand, Outcome
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
@@ -320,3 +321,38 @@ def test_any_text_is_loaded_or_refused_with_places(text: str) -> None:
     else:
         found = ()
     assert all(one.where.startswith(("t.yaml", "r.yaml")) for one in found)
+
+
+@pytest.mark.cap("MAX_HOLD_S", "MAX_STANDING_S", "MAX_STANDING_USES")
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("hold: [{update: s.a, for: {groups: [l], within: 24h}}]\n", ""),
+        ("hold: [{update: s.a, for: {groups: [l], within: 1441m}}]\n", "within is at most"),
+        ("permit: [{select: s.a}]\napprovals: {standing: {uses: 1000, lasts: 8h}}\n", ""),
+        ("permit: [{select: s.a}]\napprovals: {standing: {uses: 1001}}\n", "1000"),
+        ("permit: [{select: s.a}]\napprovals: {standing: {lasts: 481m}}\n", "lasts is at most"),
+    ],
+)
+def test_how_far_holds_and_approvals_in_advance_may_go(body: str, said: str) -> None:
+    if not said:
+        assert policy(body)
+        return
+    with pytest.raises(PolicyErrors, match=said):
+        policy(body)
+
+
+@pytest.mark.cap("MAX_POLICY_FILES")
+def test_a_policy_has_so_many_files(tmp_path: Path) -> None:
+    files = {f"{number}.yaml": "# nothing\n" for number in range(limits.MAX_POLICY_FILES - 1)}
+    files["r.yaml"] = RESOURCE
+    assert load_files(files).resources
+    files["one-more.yaml"] = "# nothing\n"
+    with pytest.raises(PolicyErrors, match="more than 1000 policy files"):
+        load_files(files)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(PolicyErrors, match="more than 1000 policy files"):
+        load_dir(tmp_path)
+    (tmp_path / "one-more.yaml").unlink()
+    assert load_dir(tmp_path).resources

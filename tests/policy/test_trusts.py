@@ -180,3 +180,9 @@ def test_the_diff_tells_of_trusts() -> None:
     told = [str(change) for change in diff(old, gone)]
     assert "trust nightly permits less: is gone" in told
     assert "task export permits less: for trust/nightly (gone)" in told
+
+
+@pytest.mark.cap("MAX_WORKLOAD_GRANT_S")
+def test_a_workload_s_grant_lasts_so_long_at_most() -> None:
+    assert load(**{"lasts:_10m": "lasts: 1h"}).trusts
+    assert "lasts is at most 1h" in errors(**{"lasts:_10m": "lasts: 61m"})

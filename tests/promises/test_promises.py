@@ -214,7 +214,7 @@ def test_promise_06_live_revocation(promised: Faulty) -> None:
         asked = waiting(promised, "id = 62")
         began = time.monotonic()
         promised.own.ask("operator", "DELETE", f"/v1/grants/{grant}")
-        with pytest.raises(psycopg.Error, match="revoked|ended|over"):
+        with pytest.raises(psycopg.Error, match=r"revoked|ended|over"):
             held.result(10)
         assert time.monotonic() - began < SOON_S
     with pytest.raises(psycopg.Error):
@@ -231,7 +231,7 @@ def test_promise_06_live_revocation(promised: Faulty) -> None:
     # A session begun late has what is left of the grant, not all of it anew.
     with promised.connect("everything", short) as late:
         began = time.monotonic()
-        with pytest.raises(psycopg.Error, match="expired|over|cancel"):
+        with pytest.raises(psycopg.Error, match=r"expired|over|cancel"):
             late.execute("SELECT pg_sleep(20)")
         assert time.monotonic() - began < 1.2 + SOON_S
 

@@ -22,6 +22,7 @@ from .build import KEY, TUESDAY, info, journal
 ROOM = limits.MAX_EVENT_BYTES
 
 
+@pytest.mark.cap("MAX_RECORDED_TEXT_BYTES")
 def test_a_long_statement_is_cut_with_its_length_and_hash() -> None:
     text = "SELECT '" + "ä" * limits.MAX_RECORDED_TEXT_BYTES + "'"
     facts = fit_facts(EventKind.REQUEST_PERMITTED, {"text": text}, ROOM)
@@ -34,6 +35,7 @@ def test_a_long_statement_is_cut_with_its_length_and_hash() -> None:
     }
 
 
+@pytest.mark.cap("MAX_RECORDED_PARAMETER_BYTES")
 def test_a_long_parameter_is_cut_alone() -> None:
     facts = fit_facts(
         EventKind.REQUEST_PERMITTED, {"parameters": ("short", "x" * 5000, None)}, ROOM
@@ -147,6 +149,7 @@ def _same(read: Any, wrote: Any) -> bool:
     return bool(read == wrote)
 
 
+@pytest.mark.cap("MAX_EVENT_BYTES")
 @settings(max_examples=20, deadline=None)
 @given(size=st.integers(limits.MAX_RECORDED_TEXT_BYTES - 2, limits.MAX_EVENT_BYTES * 3))
 def test_no_line_is_ever_over_the_cap(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:

@@ -181,6 +181,7 @@ def test_an_unreadable_statement_is_found_by_its_text(session: Session) -> None:
     assert (entry.reason, entry.object) == ("syntax", "")
 
 
+@pytest.mark.cap("MAX_INDEXED_PENDING")
 def test_what_is_awaited_is_bounded(session: Session) -> None:
     for number in range(limits.MAX_INDEXED_PENDING + 50):
         session.feed(EventKind.REQUEST_PERMITTED, request=number, actions=[EMAIL])
@@ -189,6 +190,7 @@ def test_what_is_awaited_is_bounded(session: Session) -> None:
     assert len(session.search(object="customers")) == limits.MAX_INDEXED_PENDING + 50
 
 
+@pytest.mark.cap("MAX_INDEXED_TEXT_BYTES")
 def test_a_long_statement_is_cut_in_the_index(session: Session) -> None:
     session.feed(EventKind.REQUEST_PERMITTED, request=1, actions=[EMAIL], text="ä" * 100_000)
     (entry,) = session.search(object="customers")

@@ -135,6 +135,7 @@ def test_the_gateways_log_goes_on_after_the_disk_is_well_again(tmp_path: Path) -
     assert found == [TUESDAY, TUESDAY + 2]
 
 
+@pytest.mark.cap("MAX_HEADS_FILE_BYTES")
 def test_the_chain_goes_on_in_a_new_file_when_one_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_chain_that_lost_a_line_in_its_middle_goes_on_and_the_loss_stays_visib
     }
 
 
+@pytest.mark.cap("MAX_MARKS_PER_ENTRY")
 def test_marks_are_made_of_what_changed_and_in_bounded_entries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -352,6 +352,7 @@ def test_a_session_opens_only_if_its_opening_is_in_the_chain(tmp_path: Path) -> 
     assert verify_dir(tmp_path, KEY.public_key()).whole
 
 
+@pytest.mark.cap("MAX_OPEN_RECORDING_FILES")
 def test_ten_thousand_recordings_can_be_open(tmp_path: Path) -> None:
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft < 10_000 or limits.MAX_OPEN_RECORDING_FILES < 10_000

@@ -21,6 +21,7 @@ T = NeededName("relation", None, "t")
 U = NeededName("relation", None, "u")
 
 
+@pytest.mark.cap("RESOLUTION_TTL_S")
 def test_names_are_believed_for_a_while() -> None:
     catalog = Catalog()
     assert catalog.get(T) is None
@@ -99,6 +100,7 @@ def test_a_changed_relation_changes_the_digest() -> None:
     assert catalog.relation_by_oid(1040) is None
 
 
+@pytest.mark.cap("MAX_CACHED_NAMES")
 def test_the_number_of_names_is_bounded() -> None:
     catalog = Catalog()
     many = [NeededName("function", None, f"f{n}") for n in range(MAX_CACHED_NAMES // 2 + 1)]

@@ -83,6 +83,7 @@ def test_broken_lexing_is_refused(text: str) -> None:
         parse_script(text)
 
 
+@pytest.mark.cap("MAX_STATEMENT_BYTES", "MAX_STATEMENTS_PER_MESSAGE")
 def test_too_long_and_too_many_are_over_the_limit() -> None:
     with pytest.raises(OverLimit):
         parse_script("select '" + "x" * MAX_STATEMENT_BYTES + "'")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from taskgate.model import limits
 from taskgate.model.audit import AuditEntry, AuditQuery, matches
 from taskgate.store.open import Store
 from tests.store.samples import NOW
@@ -109,3 +110,11 @@ async def test_names_and_statements_of_any_length_are_kept(store: Store, length:
     long = replace(ENTRIES[0], object="s." + "t" * length, text="x" * length)
     await store.audit.add((long,))
     assert await store.audit.search(AuditQuery(object=long.object)) == (long,)
+
+
+@pytest.mark.cap("MAX_SEARCH_RESULTS")
+async def test_a_search_gives_so_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.audit.add(ENTRIES)
+    monkeypatch.setattr(limits, "MAX_SEARCH_RESULTS", 2)
+    assert len(await store.audit.search(AuditQuery(limit=2))) == 2
+    assert len(await store.audit.search(AuditQuery(limit=3))) == 2

@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 import stat
 import threading
-from contextlib import closing
+import time
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from taskgate.model import limits
 from taskgate.model.errors import BadConfig, StoreUnavailable
 from taskgate.model.secret import Secret
 from taskgate.model.token import GrantSelector
@@ -222,3 +224,18 @@ async def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
             pass
     with closing(sqlite3.connect(":memory:")):
         assert path.read_bytes().startswith(b"this is no database")
+
+
+@pytest.mark.cap("STORE_TIMEOUT_S")
+async def test_whoever_says_nothing_of_time_waits_so_long(store: Store) -> None:
+    for block in (store._database.write, store._database.read):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="did not answer within 5 s"):
+            await _hang(block())
+        assert time.monotonic() - began < limits.STORE_TIMEOUT_S + 5
+    await store.ready()
+
+
+async def _hang(block: AbstractAsyncContextManager[object]) -> None:
+    async with asyncio.timeout(30), block:
+        await asyncio.sleep(60)

@@ -11,10 +11,9 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import structlog
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskgate.api.problems import respond
+from taskgate.api.problems import Refused, respond
 from taskgate.api.shapes import Problem
 from taskgate.gateway.signals import Signals
 from taskgate.model import limits
@@ -79,7 +78,7 @@ class Guard:
         body = _Body(receive)
         try:
             await self._app(scope, body.receive, answer)
-        except _BodyRefusedError as refused:
+        except Refused as refused:
             if not started:
                 await respond(refused.problem)(scope, receive, answer)
         except Exception as error:
@@ -88,14 +87,6 @@ class Guard:
                 _log.error("api.fault", exc_info=error)
                 self._signals.internal_errors.inc()
                 await respond(_problem(500, "the gateway failed"))(scope, receive, answer)
-
-
-class _BodyRefusedError(HTTPException):
-    """The framework's own kind, since it turns any other into a 400 of its own."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.status, problem.detail)
-        self.problem = problem
 
 
 class _Body:
@@ -113,12 +104,12 @@ class _Body:
             async with asyncio.timeout(limits.API_BODY_TIMEOUT_S):
                 message = await self._receive()
         except TimeoutError:
-            raise _BodyRefusedError(_problem(408, "the body came too slowly")) from None
+            raise Refused(_problem(408, "the body came too slowly")) from None
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
             if self._bytes > limits.MAX_API_BODY_BYTES:
-                raise _BodyRefusedError(_too_large())
+                raise Refused(_too_large())
         return message
 
 

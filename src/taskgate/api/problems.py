@@ -28,6 +28,15 @@ class TooMany(TaskgateError):
         self.wait_s = wait_s
 
 
+class Refused(HTTPException):
+    """A request whose body is refused as it comes in. The framework's own kind, since it turns
+    any other into a 400 of its own."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.status, problem.detail)
+        self.problem = problem
+
+
 def respond(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     """The problem as a response with its own status."""
     return Response(
@@ -73,6 +82,8 @@ def add_problem_handlers(app: FastAPI, signals: Signals) -> None:
     @app.exception_handler(HTTPException)
     async def http(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+        if isinstance(error, Refused):
+            return respond(error.problem)
         detail = _title(error.status_code).lower()
         return respond(
             Problem(

@@ -25,7 +25,7 @@ from taskgate.cli.output import (
     span,
     tell,
 )
-from taskgate.cli.times import moment_of
+from taskgate.cli.times import day_of, moment_of
 
 if TYPE_CHECKING:
     from taskgate.api.shapes import EventShown
@@ -146,12 +146,18 @@ def search(
         str, typer.Option(metavar="WHEN", help="2h (ago), today, tuesday, 2026-03-14.")
     ] = "",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Up to, not with.")] = "",
+    on: Annotated[
+        str, typer.Option(metavar="DAY", help="That whole day: tuesday, yesterday, 2026-03-14.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 200,
     as_json: Json = False,
 ) -> None:
     """Find who did what to which object. Needs the audit right; the search is recorded."""
     from taskgate.api.shapes import AuditFound
 
+    if on and (since or until):
+        stop("--on is a whole day; leave --since and --until out", Exit.USAGE)
+    first, last = day_of(on) if on else (None, None)
     found = signed_in().get(
         "/v1/audit/search",
         AuditFound,
@@ -163,8 +169,8 @@ def search(
         resource=resource,
         session=session,
         text=text,
-        since=moment_of(since) if since else None,
-        until=moment_of(until) if until else None,
+        since=moment_of(since) if since else first,
+        until=moment_of(until) if until else last,
         limit=limit,
     )
     if as_json:

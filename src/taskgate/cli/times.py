@@ -57,3 +57,12 @@ def moment_of(text: str, now: float | None = None) -> float:
             Exit.USAGE,
             hint="write 2h (ago), today, tuesday, 2026-03-14 or 2026-03-14T09:30",
         )
+
+
+def day_of(text: str, now: float | None = None) -> tuple[float, float]:
+    """The whole day in local time that holds a moment as `moment_of` reads it: its first second and
+    the next day's, since the epoch. Raises: Stop."""
+    moment = datetime.datetime.fromtimestamp(moment_of(text, now))  # noqa: DTZ006 - local time
+    first = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    # By the calendar: a day may have 23 or 25 hours.
+    return first.timestamp(), (first + datetime.timedelta(days=1)).timestamp()

@@ -53,6 +53,7 @@ async def test_a_crowd_waits_for_one_fetch(issuer: Issuer, there: Issuing) -> No
     assert there.count(JWKS) == 1
 
 
+@pytest.mark.cap("PROVIDER_KEYS_TTL_S")
 async def test_keys_are_renewed_after_a_while(
     issuer: Issuer, there: Issuing, clock: SteppedClock
 ) -> None:
@@ -74,6 +75,7 @@ async def test_a_rotated_key_is_found_at_once_and_the_old_one_stops_counting(
     assert "no such key" in caught.value.why
 
 
+@pytest.mark.cap("PROVIDER_KEY_HUNTS", "PROVIDER_KEY_HUNT_S")
 async def test_invented_keys_cause_few_fetches(
     issuer: Issuer, there: Issuing, clock: SteppedClock
 ) -> None:
@@ -90,6 +92,7 @@ async def test_invented_keys_cause_few_fetches(
     assert there.count(JWKS) == asked + 1
 
 
+@pytest.mark.cap("PROVIDER_RETRY_S")
 async def test_a_provider_that_is_down_is_a_clear_error_and_is_not_asked_again_at_once(
     issuer: Issuer, there: Issuing, clock: SteppedClock
 ) -> None:
@@ -112,6 +115,7 @@ async def test_a_port_where_nobody_listens(fetcher: Fetcher, clock: SteppedClock
         await check(Issuer(gone.issuer, fetcher, clock), token)
 
 
+@pytest.mark.cap("PROVIDER_TIMEOUT_S")
 async def test_a_slow_provider_keeps_nobody_waiting_for_long(
     issuer: Issuer, there: Issuing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +133,7 @@ async def test_a_slow_provider_keeps_nobody_waiting_for_long(
     assert time.monotonic() - began < 0.1
 
 
+@pytest.mark.cap("PROVIDER_KEYS_STALE_S")
 async def test_while_the_provider_is_down_known_keys_count_on_but_not_for_ever(
     issuer: Issuer, there: Issuing, clock: SteppedClock
 ) -> None:
@@ -180,6 +185,7 @@ async def test_many_keys_within_the_cap_are_no_burden(issuer: Issuer, there: Iss
     assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.cap("MAX_PROVIDER_ANSWER_BYTES")
 @pytest.mark.parametrize(
     ("body", "why"),
     [

@@ -157,6 +157,7 @@ async def test_an_answer_with_a_wrong_state_issuer_or_flow_is_refused(
     ), "what was sealed for one purpose opens for no other"
 
 
+@pytest.mark.cap("SIGN_IN_FLOW_S")
 async def test_a_flow_grows_old(sign_ins: SignIns, clock: SteppedClock) -> None:
     begun = await sign_ins.begin("corp", REDIRECT)
     clock.pass_s(limits.SIGN_IN_FLOW_S)

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from taskgate.identity.scim.faults import ScimFault
 from taskgate.identity.scim.filters import matches, parse_filter, parse_target
+from taskgate.identity.scim.patch import PATCH_OP, patched
+from taskgate.identity.scim.schemas import USERS
+from taskgate.model import limits
 
 ANN: dict[str, Any] = {
     "id": "Aa1",
@@ -83,3 +86,35 @@ def test_paths_that_cannot_be_read_are_refused(text: str) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ScimFault):
         matches(ANN, parse_filter(text))
+
+
+@pytest.mark.cap("MAX_SCIM_FILTER_CHARS")
+def test_a_filter_has_so_many_characters() -> None:
+    longest = 'userName eq "' + "x" * (limits.MAX_SCIM_FILTER_CHARS - 14) + '"'
+    parse_filter(longest)
+    with pytest.raises(ScimFault, match="longer than"):
+        parse_filter(longest + " ")
+    path = "a" * limits.MAX_SCIM_FILTER_CHARS
+    parse_target(path)
+    with pytest.raises(ScimFault, match="too long"):
+        parse_target(path + "a")
+
+
+@pytest.mark.cap("MAX_SCIM_FILTER_DEPTH")
+def test_a_filter_is_nested_so_deep() -> None:
+    deep = limits.MAX_SCIM_FILTER_DEPTH
+    assert matches(ANN, parse_filter("(" * deep + "id pr" + ")" * deep))
+    with pytest.raises(ScimFault, match="nested too deep"):
+        parse_filter("(" * (deep + 1) + "id pr" + ")" * (deep + 1))
+
+
+@pytest.mark.cap("MAX_SCIM_OPERATIONS")
+def test_a_patch_has_so_many_operations() -> None:
+    def asked(many: int) -> dict[str, Any]:
+        one = {"op": "replace", "path": "active", "value": False}
+        return {"schemas": [PATCH_OP], "Operations": [one] * many}
+
+    user = {"userName": "ann", "active": True}
+    assert patched(USERS, user, asked(limits.MAX_SCIM_OPERATIONS))["active"] is False
+    with pytest.raises(ScimFault, match="more than 1000 operations"):
+        patched(USERS, user, asked(limits.MAX_SCIM_OPERATIONS + 1))

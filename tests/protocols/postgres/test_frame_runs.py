@@ -115,6 +115,18 @@ class TestRuns:
         with pytest.raises(OverLimit):
             framer.take_run(ROWS, stream=False)
 
+    @pytest.mark.cap("MAX_ROW_BYTES")
+    def test_a_row_that_is_taken_whole_has_so_many_bytes(self) -> None:
+        for take in (BackendFramer.take, lambda one: one.take_run(ROWS, stream=False)):
+            framer = BackendFramer()
+            framer.feed(pack(">BI", tags.DATA_ROW, limits.MAX_ROW_BYTES))
+            assert not take(framer)
+            framer = BackendFramer()
+            framer.feed(pack(">BI", tags.DATA_ROW, limits.MAX_ROW_BYTES + 1))
+            with pytest.raises(OverLimit):
+                take(framer)
+
+    @pytest.mark.cap("MAX_STREAMED_FRAME_BYTES")
     def test_a_row_of_a_gigabyte_passes_where_nothing_reads_it(self) -> None:
         framer = BackendFramer()
         framer.feed(pack(">BI", tags.DATA_ROW, limits.MAX_STREAMED_FRAME_BYTES))

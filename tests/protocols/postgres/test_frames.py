@@ -191,6 +191,7 @@ class TestCost:
             tracemalloc.stop()
         assert peak < 3 * size
 
+    @pytest.mark.cap("MAX_PENDING_BYTES")
     def test_what_is_not_taken_is_bounded(self) -> None:
         framer = FrontendFramer()
         piece = a_frame("S") * 200_000
@@ -227,6 +228,7 @@ class TestCopyFromTheClient:
             assert frame == a_frame("d", frame[5:])
             assert len(frame) <= limits.STREAM_ABOVE_BYTES + 5
 
+    @pytest.mark.cap("STREAM_ABOVE_BYTES")
     def test_constant_memory(self) -> None:
         size = 64 * limits.MIB
         piece = b"x" * limits.STREAM_ABOVE_BYTES

@@ -283,6 +283,7 @@ class TestServersThatCheat:
             with pytest.raises(UpstreamFault):
                 login().feed(AUTHENTICATION_OK + stray)
 
+    @pytest.mark.cap("MAX_LOGIN_BYTES")
     def test_talking_without_end(self) -> None:
         machine = login()
         machine.feed(AUTHENTICATION_OK)

@@ -59,6 +59,7 @@ def test_cycles_count_syncs_and_simple_queries() -> None:
     assert pipeline.cycles_done == 2
 
 
+@pytest.mark.cap("MAX_PIPELINE")
 def test_more_than_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PIPELINE", 2)
     pipeline = Pipeline()

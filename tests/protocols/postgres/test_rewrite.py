@@ -233,6 +233,7 @@ def test_a_malformed_row_ends_the_session_and_leaks_nothing(frames: bytes, plan:
         )
 
 
+@pytest.mark.cap("MAX_MASKED_ROW_BYTES")
 def test_a_row_too_long_to_be_masked_is_refused() -> None:
     frames = data_rows([b"jane", b"x" * MAX_MASKED_ROW_BYTES])
     with pytest.raises(OverLimit):

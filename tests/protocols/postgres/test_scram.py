@@ -114,6 +114,7 @@ def test_a_signature_before_the_proof_is_none() -> None:
         client.verify(b"v=" + base64.b64encode(bytes(32)))
 
 
+@pytest.mark.cap("MAX_SCRAM_ITERATIONS")
 @pytest.mark.parametrize(
     ("message", "why"),
     [

@@ -246,6 +246,7 @@ def test_unknown_protocol_options_are_named() -> None:
     assert request.settings == (("client_encoding", "UTF8"),)
 
 
+@pytest.mark.cap("MAX_STARTUP_BYTES")
 @pytest.mark.parametrize(
     "length", [0, 1, 4, 7, limits.MAX_STARTUP_BYTES + 1, 0x47455420, 2**32 - 1]
 )
@@ -272,6 +273,7 @@ def test_only_a_password_may_follow(tag: bytes) -> None:
         startup.advance()
 
 
+@pytest.mark.cap("MAX_PASSWORD_BYTES")
 def test_a_password_that_is_too_long_is_refused_by_its_header() -> None:
     startup = after_tls()
     startup.feed(STARTUP + b"p" + (limits.MAX_PASSWORD_BYTES + 1).to_bytes(4))
