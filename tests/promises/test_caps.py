@@ -47,7 +47,6 @@ UNTESTED = frozenset(
     [
         "API_BODY_TIMEOUT_S",
         "API_HEAD_TIMEOUT_S",
-        "CLOCK_SKEW_S",
         "DRAIN_S",
         "HOLD_NOTICE_EVERY_S",
         "HOLD_POLL_S",
