@@ -36,9 +36,17 @@ COOKIE: Final = "__Host-taskgate-saml"
 _MAX_COOKIE_CHARS: Final = 4096
 _DOOR: Final = "saml"
 _TYPE: Final = "application/samlmetadata+xml"
+# In the console's clothes where there is one; a page without is as readable.
 _PAGE: Final = (
-    "<!doctype html><html lang=en><meta charset=utf-8><title>taskgate</title>"
-    "<h1>{heading}</h1><p>{text}<p>{hint}"
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1"><title>taskgate</title>'
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="/console/style.css"></head>'
+    '<body><header><div><span class="brand">taskgate</span></div></header>'
+    "<main><h1>{heading}</h1><p>{text}</p><p>{hint}</p></main></body></html>"
+)
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none';"
+    " base-uri 'none'; form-action 'none'"
 )
 # Two base64 characters are one and a half bytes; line breaks may stand between.
 _Message = Annotated[str, Form(max_length=2 * limits.MAX_SAML_BYTES)]
@@ -243,4 +251,4 @@ def told(error: TaskgateError) -> Response:
 
 def _page(status: int, heading: str, text: str, hint: str = "") -> HTMLResponse:
     filled = _PAGE.format(heading=escape(heading), text=escape(text), hint=escape(hint))
-    return HTMLResponse(filled, status_code=status)
+    return HTMLResponse(filled, status_code=status, headers={"Content-Security-Policy": _POLICY})
