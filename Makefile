@@ -40,6 +40,8 @@ lint: setup ## Style, types, import contracts
 test: setup ## Lint, then every test against real servers
 	@scripts/system-packages.sh postgresql-15
 	@{ command -v node && command -v npm; } >/dev/null || scripts/system-packages.sh nodejs npm
+	@scripts/system-packages.sh simplesamlphp php-cli php-xml php-mbstring \
+	  chromium chromium-driver
 	@$(MAKE) lint
 	@scripts/pytest.sh
 

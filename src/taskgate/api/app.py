@@ -17,6 +17,7 @@ from taskgate.api import (
     people,
     policy,
     records,
+    saml,
     scim,
     standing,
     token_exchange,
@@ -26,6 +27,7 @@ from taskgate.api.caller import caller_of, client_address, need
 from taskgate.api.guard import Guard
 from taskgate.api.oidc import OidcDoor
 from taskgate.api.problems import add_problem_handlers
+from taskgate.api.saml import SamlDoor
 from taskgate.api.shapes import Authority
 from taskgate.api.streams import Streams
 from taskgate.api.token_exchange import ExchangeDoor
@@ -56,6 +58,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     app.state.parts = parts
     app.state.doors = Doors(parts, signals)
     app.state.oidc_door = OidcDoor(parts, signals)
+    app.state.saml_door = SamlDoor(parts, signals)
     app.state.exchange_door = ExchangeDoor(parts, signals)
     app.state.streams = Streams(parts.holds, wiring.closing)
     app.state.explaining = wiring.explaining
@@ -64,6 +67,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     for module in (
         access,
         oidc,
+        saml,
         token_exchange,
         approvals,
         standing,
@@ -75,6 +79,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     ):
         v1.include_router(module.router)
     app.include_router(v1)
+    app.include_router(saml.pages)
     if parts.people.scim is not None:
         app.state.scim_tries = scim.ScimTries()
         app.include_router(scim.router)

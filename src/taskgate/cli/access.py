@@ -63,19 +63,23 @@ def login(
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
     oidc: Annotated[
-        str, typer.Option(metavar="PROVIDER", help="Sign in at this identity provider.")
+        str, typer.Option(metavar="PROVIDER", help="Sign in at this OpenID provider.")
+    ] = "",
+    saml: Annotated[
+        str, typer.Option(metavar="PROVIDER", help="Sign in at this SAML identity provider.")
     ] = "",
     device: Annotated[
         bool, typer.Option("--device", help="With --oidc: by a code, on another device.")
     ] = False,
     browser: Annotated[
-        bool, typer.Option(help="With --oidc: open a browser, or only print its address.")
+        bool, typer.Option(help="At a provider: open a browser, or only print its address.")
     ] = True,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="With --oidc: the loopback port to come back to.")
+        int,
+        typer.Option(min=0, max=65535, help="At a provider: the loopback port to come back to."),
     ] = 0,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="With --oidc: prove yourself to it anew.")
+        bool, typer.Option("--fresh", help="At a provider: prove yourself to it anew.")
     ] = False,
 ) -> None:
     """Sign in; the API token is kept in a file only you can read."""
@@ -85,10 +89,14 @@ def login(
     server = (server or known.server).rstrip("/")
     ca_file = trusted_ca(server, ca) if ca else (known.ca_file if server == known.server else "")
     client = Client(Profile(server=server, ca_file=ca_file))
-    if oidc:
-        from taskgate.cli.sign_in import by_browser, by_device
+    if oidc and saml:
+        stop("say either --oidc or --saml", Exit.USAGE)
+    if oidc or saml:
+        from taskgate.cli.sign_in import by_browser, by_device, by_saml
 
-        if device:
+        if saml:
+            found = by_saml(client, saml, port=port, open_browser=browser, fresh=fresh)
+        elif device:
             found = by_device(client, oidc)
         else:
             found = by_browser(client, oidc, port=port, open_browser=browser, fresh=fresh)

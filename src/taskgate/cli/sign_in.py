@@ -1,9 +1,12 @@
-"""Signing in at an OpenID provider: by a browser here, by one elsewhere, or without the person."""
+"""Signing in at a provider: by a browser here, by one elsewhere, or without the person."""
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import hashlib
 import os
+import secrets
 import threading
 import time
 import webbrowser
@@ -19,6 +22,7 @@ from taskgate.cli.profile import Profile
 
 if TYPE_CHECKING:
     from taskgate.api.shapes import LoggedIn
+    from taskgate.cli.browser import Landing, Returned
 
 WAIT_S = 600.0
 # Renewed this long before its end, so that a command does not end in the middle.
@@ -36,15 +40,45 @@ def by_browser(
     try:
         asked = {"provider": provider, "redirect": landing.redirect, "fresh": fresh}
         begun = client.post("/v1/oidc/begin", OidcBegun, asked)
-        tell(f"sign in with a browser on this machine:\n  {begun.url}")
-        if open_browser:
-            # Some browsers only return once they are closed; the answer is waited for meanwhile.
-            threading.Thread(target=webbrowser.open, args=(begun.url,), daemon=True).start()
-        returned = landing.wait(begun.state, WAIT_S)
+        returned = _browsed(landing, begun.url, begun.state, open_browser=open_browser)
     finally:
         landing.close()
     found = {"flow": begun.flow, "code": returned.code, "state": begun.state, "iss": returned.iss}
     return client.post("/v1/oidc/finish", LoggedIn, found)
+
+
+def by_saml(
+    client: Client, provider: str, *, port: int, open_browser: bool, fresh: bool
+) -> LoggedIn:
+    """The same at a SAML provider: the browser comes back by way of the gateway. Raises: Stop."""
+    from taskgate.api.saml_shapes import SamlBegun
+    from taskgate.api.shapes import LoggedIn
+    from taskgate.cli.browser import Landing
+
+    verifier = secrets.token_urlsafe(32)
+    # RFC 7636 section 4.2.
+    digest = hashlib.sha256(verifier.encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    landing = Landing(port)
+    try:
+        asked = {
+            "provider": provider, "redirect": landing.redirect, "challenge": challenge,
+            "fresh": fresh,
+        }  # fmt: skip
+        begun = client.post("/v1/saml/begin", SamlBegun, asked)
+        returned = _browsed(landing, begun.url, begun.state, open_browser=open_browser)
+    finally:
+        landing.close()
+    return client.post("/v1/saml/finish", LoggedIn, {"code": returned.code, "verifier": verifier})
+
+
+def _browsed(landing: Landing, url: str, state: str, *, open_browser: bool) -> Returned:
+    """Shows a browser the way, and waits for it to come back. Raises: Stop."""
+    tell(f"sign in with a browser on this machine:\n  {url}")
+    if open_browser:
+        # Some browsers only return once they are closed; the answer is waited for meanwhile.
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    return landing.wait(state, WAIT_S)
 
 
 def by_device(client: Client, provider: str) -> LoggedIn:

@@ -14,6 +14,7 @@ from taskgate.api.approvals import decide, look_at, waiting_for
 from taskgate.api.caller import Caller, PartsHere, client_address, may
 from taskgate.api.problems import TooMany, problem_of
 from taskgate.api.records import end_session, may_see_all, sessions_of
+from taskgate.api.saml import DoorHere, drop_flow_cookie, flow_cookie, going
 from taskgate.api.shapes import ApprovalShown
 from taskgate.api.visible import hidden_count
 from taskgate.console.forms import (
@@ -38,6 +39,14 @@ router = APIRouter(prefix="/console", include_in_schema=False)
 REFRESH_S = 10
 Field = Annotated[str, Form(max_length=2_000)]
 Password = Annotated[str, Form(max_length=limits.MAX_PASSWORD_BYTES)]
+_SIGNED_IN = {
+    "heading": "Signed in", "text": "Going on to the console.", "link_text": "Go on"
+}  # fmt: skip
+_SIGNED_OUT = {
+    "heading": "Signed out",
+    "text": "Signing you out at your identity provider as well.",
+    "link_text": "Go on",
+}
 Work = Callable[[Caller], Awaitable[Response]]
 
 
@@ -87,12 +96,51 @@ async def login(
     return response
 
 
+@router.get("/saml/{name}")
+async def saml_login(request: Request, door: DoorHere, name: str, next: str = "") -> Response:
+    """Off to a SAML provider; the browser comes back to its own part of the API, and then here."""
+    where = local_path(next)
+    try:
+        door.knock(request, begin=True)
+        return going(await door.saml.sign_ins.start_console(name, where))
+    except TaskgateError as error:
+        return _login_page(request, where, error)
+
+
+@router.get("/saml/{name}/in")
+async def saml_arrived(request: Request, door: DoorHere, name: str, code: str = "") -> Response:
+    """Back from the provider, with a code that only this browser's sign-in can use."""
+    source = ""
+    try:
+        source = door.knock(request)
+        found = await door.saml.sign_ins.finish_console(code[:200], flow_cookie(request))
+        signed_in = await door.welcome(found, source, "console")
+    except TaskgateError as error:
+        if isinstance(error, NotAuthenticated):
+            await door.refused(error, source, "console", name)
+        return _login_page(request, local_path(""), error)
+    # A page of ours goes on by itself: the strict cookie does not come along with a redirection
+    # that began elsewhere.
+    values = {"link": local_path(found.next), "onward": True, **_SIGNED_IN}
+    response = page(request, "message.html", values)
+    set_cookie(response, COOKIE, signed_in.token)
+    drop_flow_cookie(response)
+    return response
+
+
 @router.post("/logout")
-async def logout(request: Request, parts: PartsHere, form_token: Field = "") -> Response:
+async def logout(
+    request: Request, parts: PartsHere, door: DoorHere, form_token: Field = ""
+) -> Response:
     async def work(caller: Caller) -> Response:
         await parts.people.logins.end(caller.token)
         await parts.records.log(EventKind.LOGOUT, caller.identity, {})
-        response = RedirectResponse("/console/login", 303)
+        elsewhere = await door.leave(caller.token)
+        response: Response = RedirectResponse("/console/login", 303)
+        if elsewhere:
+            # Not a redirection: a form may lead nowhere but here.
+            values = {"link": elsewhere, "onward": True, **_SIGNED_OUT}
+            response = page(request, "message.html", values)
         drop_cookie(response, COOKIE)
         return response
 
@@ -258,7 +306,13 @@ def _signed_out(request: Request) -> Response:
 def _login_page(request: Request, where: str, error: TaskgateError | None = None) -> HTMLResponse:
     cookie = anonymous_cookie(request)
     status = 200 if error is None else error.http_status
-    values = {"next": where, "error": problem_of(error) if error is not None else None}
+    parts: Parts = request.app.state.parts
+    saml = parts.outside.saml
+    values = {
+        "next": where,
+        "error": problem_of(error) if error is not None else None,
+        "providers": saml.providers.names if saml is not None else (),
+    }
     response = page(request, "login.html", values, status=status, cookie=cookie)
     set_cookie(response, ANONYMOUS_COOKIE, cookie)
     if isinstance(error, TooMany):

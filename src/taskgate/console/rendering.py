@@ -42,7 +42,14 @@ def page(
     def form_field() -> Markup:
         return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token)
 
-    defaults = {"error": None, "done": "", "here": "", "refresh_s": 0, "person": person}
+    defaults = {
+        "error": None,
+        "done": "",
+        "here": "",
+        "refresh_s": 0,
+        "onward": False,
+        "person": person,
+    }
     text = _ENVIRONMENT.get_template(template).render(
         {**defaults, **values, "form_token": form_field}
     )

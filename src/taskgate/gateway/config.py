@@ -31,6 +31,7 @@ from taskgate.gateway.config_parts import ConfigPath, Reference
 from taskgate.gateway.config_parts import Section as _Section
 from taskgate.gateway.config_source import Source, parse_yaml, problems_of
 from taskgate.gateway.oidc_config import OidcProvider, ensure_apart
+from taskgate.gateway.saml_config import SamlKey, SamlProvider, ensure_single
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig
 from taskgate.model.resource import SecretRef
@@ -179,6 +180,8 @@ class Config(_Section):
     master_key: Reference | None = None
     log: Log = Log()
     oidc: Annotated[list[OidcProvider], AfterValidator(ensure_apart)] = Field(default_factory=list)
+    saml: Annotated[list[SamlProvider], AfterValidator(ensure_single)] = Field(default_factory=list)
+    saml_key: SamlKey | None = None
     scim: ScimProvider | None = None
     drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
     node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
@@ -193,6 +196,13 @@ class Config(_Section):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("only scheme, host, port and path belong here")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _providers_apart(self) -> Config:
+        both = {one.name for one in self.oidc} & {one.name for one in self.saml}
+        if both:
+            raise ValueError(f"two providers have the name {min(both)}")
+        return self
 
     @property
     def store_url(self) -> str:

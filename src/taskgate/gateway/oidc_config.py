@@ -80,12 +80,7 @@ class OidcProvider(Section):
     @field_validator("name")
     @classmethod
     def _own_name(cls, value: str) -> str:
-        if not _NAME.match(value) or value in RESERVED:
-            raise ValueError(
-                "a provider's name has a-z, 0-9, '-' and '_', and is none of"
-                f" {', '.join(sorted(RESERVED))}"
-            )
-        return value
+        return checked_name(value)
 
     @field_validator("issuer")
     @classmethod
@@ -112,9 +107,6 @@ class OidcProvider(Section):
     def settings(self, secrets: Callable[[SecretRef], Awaitable[Secret]]) -> ProviderSettings:
         """The same as the identity layer takes it; `secrets` finds the client's secret."""
         reference = self.client_secret
-        claim = self.groups.claim
-        renamed = self.groups.map
-        prefix = self.groups.prefix
         return ProviderSettings(
             name=self.name,
             issuer=self.issuer,
@@ -123,12 +115,7 @@ class OidcProvider(Section):
             scopes=tuple(self.scopes),
             prompt=self.prompt,
             subject_claim=self.subject,
-            groups=GroupMapping(
-                (claim,) if isinstance(claim, str) else tuple(claim),
-                # So that no provider can speak of another's groups, or of the gate's own.
-                f"{self.name}/" if prefix is None else prefix,
-                None if renamed is None else {k: _listed(v) for k, v in renamed.items()},
-            ),
+            groups=group_mapping(self.name, self.groups.claim, self.groups.prefix, self.groups.map),
             direct=DirectTokens(
                 self.direct.id_tokens if self.direct else False,
                 frozenset(self.direct.audiences if self.direct else ()),
@@ -138,6 +125,31 @@ class OidcProvider(Section):
             sign_in_s=self.sign_in_s,
             refresh_s=self.refresh_s,
         )
+
+
+def checked_name(value: str) -> str:
+    """A provider's name. Raises: ValueError."""
+    if not _NAME.match(value) or value in RESERVED:
+        raise ValueError(
+            "a provider's name has a-z, 0-9, '-' and '_', and is none of"
+            f" {', '.join(sorted(RESERVED))}"
+        )
+    return value
+
+
+def group_mapping(
+    name: str,
+    claim: str | list[str],
+    prefix: str | None,
+    renamed: dict[str, str | list[str]] | None,
+) -> GroupMapping:
+    """The mapping of the provider `name`, with what is left out filled in."""
+    return GroupMapping(
+        (claim,) if isinstance(claim, str) else tuple(claim),
+        # So that no provider can speak of another's groups, or of the gate's own.
+        f"{name}/" if prefix is None else prefix,
+        None if renamed is None else {k: _listed(v) for k, v in renamed.items()},
+    )
 
 
 def _listed(value: str | list[str]) -> tuple[str, ...]:

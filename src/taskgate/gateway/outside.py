@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from taskgate.gateway.config import Config
 from taskgate.gateway.foundation import Foundation
+from taskgate.gateway.saml import Saml, open_saml
 from taskgate.identity.grants import Grants, Issued, PolicySource, task_open_to
 from taskgate.identity.oidc.provider import Providers
 from taskgate.identity.oidc.sealing import Sealer
@@ -123,13 +124,14 @@ class Outside:
     sign_ins: SignIns
     direct: Direct
     exchange: Exchange
+    saml: Saml | None
 
 
 @asynccontextmanager
 async def open_outside(
-    config: Config, foundation: Foundation, grants: Grants, logins: ProvenLogins
+    config: Config, foundation: Foundation, grants: Grants, logins: ProvenLogins, base_url: str
 ) -> AsyncIterator[Outside]:
-    """Raises: BadConfig, StoreUnavailable."""
+    """`base_url` is where browsers reach the API. Raises: BadConfig, StoreUnavailable."""
     state, policies = foundation.state, foundation.policies
     clock = state.clock
     sealer = Sealer(await _sealing_key(foundation))
@@ -138,11 +140,13 @@ async def open_outside(
     providers = Providers((one.settings(state.secrets.get) for one in config.oidc), clock)
     workloads = Workloads(proven, grants, policies, clock)
     try:
-        yield Outside(
-            SignIns(providers, sealer, clock),
-            Direct(providers, proven, logins, grants, policies, events),
-            Exchange(workloads, events),
-        )
+        async with open_saml(config, state, sealer, base_url) as saml:
+            yield Outside(
+                SignIns(providers, sealer, clock),
+                Direct(providers, proven, logins, grants, policies, events),
+                Exchange(workloads, events),
+                saml,
+            )
     finally:
         await providers.close()
         await workloads.close()

@@ -141,9 +141,6 @@ class _Service:
         await stack.enter_async_context(holds.watching())
         await store.sessions.end_node(config.node, clock.now(), "the gateway died")
 
-        proven = ProvenLogins(store.logins, grants, clock)
-        outside = await stack.enter_async_context(open_outside(config, foundation, grants, proven))
-
         api_tls = None
         if not config.api.plaintext:
             api_tls = listener_tls(config, config.api.tls, clock.now())
@@ -151,6 +148,10 @@ class _Service:
         self._web = WebServer(config.api, api_tls)
         stack.callback(self._web.close)
         base_url = config.base_url(self._web.port)
+        proven = ProvenLogins(store.logins, grants, clock)
+        outside = await stack.enter_async_context(
+            open_outside(config, foundation, grants, proven, base_url)
+        )
 
         contexts = UpstreamContexts()
         rights = Rights(

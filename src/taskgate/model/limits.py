@@ -158,3 +158,18 @@ SIGN_IN_FLOW_S = 600.0
 MAX_USED_SIGN_INS = 10_000
 MAX_WORKLOAD_GRANT_S = 3600.0
 MAX_EXCHANGES_PER_SOURCE_PER_MIN = 120
+# SAML messages as they come in, inflated: their size, nesting, and attributes of one element.
+MAX_SAML_BYTES = 256 * KIB
+MAX_XML_DEPTH = 32
+MAX_XML_ATTRIBUTES = 64
+# A provider's metadata, which lists more.
+MAX_SAML_METADATA_BYTES = 1 * MIB
+# Metadata is fetched anew after this; where that fails, the known one counts for so long.
+SAML_METADATA_TTL_S = 3600.0
+SAML_METADATA_STALE_S = 24 * 3600.0
+# An assertion is taken for this long after its issue at most, whatever it says.
+SAML_ASSERTION_S = 3600.0
+# From the browser's return to the command's or the console's asking for its sign-in.
+SAML_CODE_S = 60.0
+# Names that are good once (assertions, requests, codes) and not over yet, all nodes together.
+MAX_ONCE = 100_000

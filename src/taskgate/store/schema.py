@@ -88,6 +88,26 @@ logins = sa.Table(
     sa.Column("expires_at", sa.Double, nullable=False, index=True),
 )
 
+# What is good once: names that were used, and values to be taken by one caller.
+once = sa.Table(
+    "once",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("until", sa.Double, nullable=False, index=True),
+)
+
+# Which session at a provider an API sign-in rests on; it may outlive the sign-in.
+provider_sessions = sa.Table(
+    "provider_sessions",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False, index=True),
+    sa.Column("session_index", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False, index=True),
+)
+
 # Everyone a sign-in belongs to: the caller, and whoever the caller acts for.
 login_people = sa.Table(
     "login_people",

@@ -1,0 +1,254 @@
+"""Signing in at a SAML provider: what commands call, and where browsers and providers come.
+
+Browsers come here from the provider's site, so the cookie that a sign-in keeps meanwhile is
+SameSite=None; it is sealed, says nothing but what was asked, and signs nobody in.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from taskgate.api.access import me_of
+from taskgate.api.caller import CallerHere, client_address
+from taskgate.api.problems import TooMany
+from taskgate.api.rates import Rates, source_of
+from taskgate.api.saml_shapes import SamlAsked, SamlBegun, SamlFound, SamlLeft
+from taskgate.api.shapes import LoggedIn
+from taskgate.gateway.parts import Parts
+from taskgate.gateway.saml import Saml
+from taskgate.gateway.signals import Signals
+from taskgate.identity.oidc.refusals import TokenRefused
+from taskgate.identity.saml.sign_in import Sent, SignedIn
+from taskgate.identity.tokens import hash_token
+from taskgate.model import limits
+from taskgate.model.account import Login
+from taskgate.model.errors import NotAuthenticated, NotFound, TaskgateError
+from taskgate.model.event import EventKind
+
+router = APIRouter(prefix="/saml")
+# Where browsers and providers come; their addresses are in this gateway's metadata.
+pages = APIRouter(prefix="/saml", include_in_schema=False)
+COOKIE: Final = "__Host-taskgate-saml"
+_MAX_COOKIE_CHARS: Final = 4096
+_DOOR: Final = "saml"
+_TYPE: Final = "application/samlmetadata+xml"
+# In the console's clothes where there is one; a page without is as readable.
+_PAGE: Final = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1"><title>taskgate</title>'
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="/console/style.css"></head>'
+    '<body><header><div><span class="brand">taskgate</span></div></header>'
+    "<main><h1>{heading}</h1><p>{text}</p><p>{hint}</p></main></body></html>"
+)
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src data:; frame-ancestors 'none';"
+    " base-uri 'none'; form-action 'none'"
+)
+# Two base64 characters are one and a half bytes; line breaks may stand between.
+_Message = Annotated[str, Form(max_length=2 * limits.MAX_SAML_BYTES)]
+
+
+class SamlDoor:
+    """Sign-ins by SAML, and how often one source may try."""
+
+    def __init__(self, parts: Parts, signals: Signals) -> None:
+        self._parts = parts
+        self._signals = signals
+        self._sources = Rates(limits.MAX_LOGINS_PER_SOURCE_PER_MIN)
+        # Beginning proves nothing, and an office behind one address begins together.
+        self._begun = Rates(limits.MAX_EXCHANGES_PER_SOURCE_PER_MIN)
+
+    @property
+    def saml(self) -> Saml:
+        """Raises: NotFound where no provider is configured."""
+        found = self._parts.outside.saml
+        if found is None:
+            raise NotFound(
+                "there is no SAML provider of that name",
+                hint="none is configured; use a local user",
+            )
+        return found
+
+    def knock(self, request: Request, *, begin: bool = False) -> str:
+        """The source's address, if it may try, or `begin`, now. Raises: TooMany."""
+        source = client_address(request)
+        rates = self._begun if begin else self._sources
+        wait_s = rates.wait_s(source_of(source), self._parts.clock.monotonic())
+        if wait_s > 0:
+            raise TooMany(wait_s)
+        return source
+
+    async def refused(self, error: NotAuthenticated, source: str, flow: str, name: str) -> None:
+        """Writes a failed sign-in or logout down. Raises: NotRecorded."""
+        self._signals.login_failed(_DOOR)
+        why = error.why if isinstance(error, TokenRefused) else error.message
+        facts = {"door": _DOOR, "flow": flow, "provider": name, "from": source, "reason": why}
+        await self._parts.records.log(EventKind.LOGIN_FAILED, None, facts)
+
+    async def welcome(self, found: SignedIn, source: str, application: str) -> LoggedIn:
+        """An API token for whom a provider vouched. Raises: NotAuthenticated, NotRecorded."""
+        parts = self._parts
+        facts = {
+            "door": _DOOR, "flow": application, "provider": found.provider, "from": source
+        }  # fmt: skip
+        await parts.records.log(EventKind.LOGIN, found.identity, facts)
+        issued = await parts.people.logins.issue(
+            found.identity, found.lasts_s, source=source, application=application
+        )
+        await self.saml.logouts.note(issued.login, found)
+        return LoggedIn(
+            token=issued.token,
+            expires_at=issued.login.expires_at,
+            me=me_of(parts.policies.current, found.identity),
+        )
+
+    async def logged_out(self, login: Login) -> None:
+        """Writes a sign-in down that its provider ends. Raises: NotRecorded."""
+        facts = {"door": _DOOR, "reason": "the provider ended the session"}
+        await self._parts.records.log(EventKind.LOGOUT, login.identity, facts)
+
+    async def leave(self, token: str) -> str:
+        """Where a browser ends the provider's session too; "" for nowhere, or not now: whoever
+        signs out is signed out here whatever the provider does."""
+        if self._parts.outside.saml is None:
+            return ""
+        try:
+            return await self._parts.outside.saml.logouts.leave(hash_token(token))
+        except TaskgateError:
+            return ""
+
+
+def _door_of(request: Request) -> SamlDoor:
+    door: SamlDoor = request.app.state.saml_door
+    return door
+
+
+DoorHere = Annotated[SamlDoor, Depends(_door_of)]
+
+
+@router.post("/begin")
+async def begin(asked: SamlAsked, request: Request, door: DoorHere) -> SamlBegun:
+    """Where a browser must go to sign in; it comes back to the caller's loopback address."""
+    door.knock(request, begin=True)
+    begun = await door.saml.sign_ins.begin(
+        asked.provider, asked.redirect, asked.challenge, fresh=asked.fresh
+    )
+    return SamlBegun(url=begun.url, state=begun.state)
+
+
+@router.post("/finish")
+async def finish(asked: SamlFound, request: Request, door: DoorHere) -> LoggedIn:
+    """The code that the browser came back with, for an API token."""
+    source = door.knock(request)
+    try:
+        found = await door.saml.sign_ins.finish(asked.code, asked.verifier)
+        return await door.welcome(found, source, "api")
+    except NotAuthenticated as error:
+        await door.refused(error, source, "code", "")
+        raise
+
+
+@router.post("/logout")
+async def leave(caller: CallerHere, request: Request, door: DoorHere) -> SamlLeft:
+    """Where a browser ends the session at the provider; the sign-in here is ended by /logout."""
+    door.knock(request)
+    return SamlLeft(url=await door.leave(caller.token))
+
+
+@pages.get("/start")
+async def start(request: Request, door: DoorHere, flow: str = "") -> Response:
+    """A command's browser, on its way to the provider."""
+    source = ""
+    try:
+        source = door.knock(request, begin=True)
+        return going(await door.saml.sign_ins.start(flow))
+    except TaskgateError as error:
+        if isinstance(error, NotAuthenticated):
+            await door.refused(error, source, "start", "")
+        return told(error)
+
+
+@pages.post("/{name}/acs")
+async def arrive(
+    request: Request,
+    door: DoorHere,
+    name: str,
+    response: Annotated[_Message, Form(alias="SAMLResponse")] = "",
+    relay: Annotated[str, Form(alias="RelayState", max_length=1024)] = "",
+) -> Response:
+    """The assertion consumer: a browser comes back from the provider."""
+    source, cookie = "", flow_cookie(request)
+    try:
+        source = door.knock(request)
+        return going(await door.saml.sign_ins.arrive(name, response, relay, cookie))
+    except TaskgateError as error:
+        if isinstance(error, NotAuthenticated):
+            await door.refused(error, source, "assertion", name)
+        waiting = ""
+        if not isinstance(error, TooMany | NotFound):
+            waiting = door.saml.sign_ins.gave_up(cookie)
+        answer = RedirectResponse(waiting, 303) if waiting else told(error)
+        drop_flow_cookie(answer)
+        return answer
+
+
+@pages.get("/{name}/slo")
+async def log_out(request: Request, door: DoorHere, name: str) -> Response:
+    """Single logout: a browser brings the provider's request, or its answer to ours."""
+    source = ""
+    try:
+        source = door.knock(request)
+        query = request.scope["query_string"].decode("ascii", "replace")
+        url = await door.saml.logouts.arrive(name, query, door.logged_out)
+        if url:
+            return RedirectResponse(url, 303)
+        return _page(200, "Signed out", "You are signed out here, and at your identity provider.")
+    except TaskgateError as error:
+        if isinstance(error, NotAuthenticated):
+            await door.refused(error, source, "logout", name)
+        return told(error)
+
+
+@pages.get("/{name}/metadata")
+async def metadata(door: DoorHere, name: str) -> Response:
+    """This gateway's metadata, to be given to the provider."""
+    return Response(door.saml.providers.own_metadata(name), media_type=_TYPE)
+
+
+def going(sent: Sent) -> Response:
+    """Sends the browser on, with the cookie that it is known again by."""
+    response = RedirectResponse(sent.url, 303)
+    response.set_cookie(
+        COOKIE, sent.cookie, max_age=int(limits.SIGN_IN_FLOW_S), secure=True, httponly=True,
+        samesite="none", path="/",
+    )  # fmt: skip
+    return response
+
+
+def flow_cookie(request: Request) -> str:
+    """What this browser's sign-in is known by; empty for none."""
+    found = request.cookies.get(COOKIE, "")
+    return found if len(found) <= _MAX_COOKIE_CHARS else ""
+
+
+def drop_flow_cookie(response: Response) -> None:
+    response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="none", path="/")
+
+
+def told(error: TaskgateError) -> Response:
+    """An error for a person in a browser; one of the gateway's own goes on up."""
+    if error.http_status == 500:
+        raise error
+    answer = _page(error.http_status, "That did not work", error.message, error.hint)
+    if isinstance(error, TooMany):
+        answer.headers["Retry-After"] = str(max(1, round(error.wait_s)))
+    return answer
+
+
+def _page(status: int, heading: str, text: str, hint: str = "") -> HTMLResponse:
+    filled = _PAGE.format(heading=escape(heading), text=escape(text), hint=escape(hint))
+    return HTMLResponse(filled, status_code=status, headers={"Content-Security-Policy": _POLICY})

@@ -1,0 +1,47 @@
+"""The API's JSON about signing in at SAML providers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskgate.api.shapes import Name
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SamlAsked(_Asked):
+    """`redirect` is the caller's own `http://127.0.0.1:PORT/callback`, `challenge` the S256 of a
+    verifier that it keeps (RFC 7636)."""
+
+    provider: Name
+    redirect: Name
+    challenge: Name
+    fresh: bool = False
+
+
+class SamlBegun(_Shown):
+    """`state` comes back with the code."""
+
+    url: str
+    state: str
+
+
+class SamlFound(_Asked):
+    """What the browser came back with, and the verifier."""
+
+    code: Annotated[str, Field(min_length=1, max_length=200)]
+    verifier: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class SamlLeft(_Shown):
+    """Where a browser ends the session at the provider as well; empty where there is none."""
+
+    url: str
