@@ -1,5 +1,6 @@
 """A real gateway process with people in every role, for the tests of its API."""
 
+import json
 import os
 import signal
 import socket
@@ -116,6 +117,11 @@ class Gate:
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+    def postgres_port(self) -> int:
+        """Where PostgreSQL clients connect, as the log of the newest start has it."""
+        starts = [line for line in self.log.splitlines() if '"gateway.started"' in line]
+        return int(json.loads(starts[-1])["postgres_port"])
 
     def token(self, who: str) -> str:
         """The API token of one of PEOPLE."""
@@ -245,7 +251,7 @@ def launch(folder: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def wait_ready(gate: Gate, timeout_s: float = 20.0) -> None:
+def wait_ready(gate: Gate, timeout_s: float = 60.0) -> None:
     """Until it answers at all, ready or not."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

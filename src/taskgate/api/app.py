@@ -18,15 +18,18 @@ from taskgate.api import (
     policy,
     records,
     scim,
+    second_factors,
+    signing_in,
     standing,
     token_exchange,
 )
-from taskgate.api.access import Doors
 from taskgate.api.caller import caller_of, client_address, need
 from taskgate.api.guard import Guard
 from taskgate.api.oidc import OidcDoor
 from taskgate.api.problems import add_problem_handlers
+from taskgate.api.second_factors import FactorTries
 from taskgate.api.shapes import Authority
+from taskgate.api.signing_in import Doors
 from taskgate.api.streams import Streams
 from taskgate.api.token_exchange import ExchangeDoor
 from taskgate.gateway.certificates import fingerprint
@@ -55,6 +58,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     )
     app.state.parts = parts
     app.state.doors = Doors(parts, signals)
+    app.state.factor_tries = FactorTries()
     app.state.oidc_door = OidcDoor(parts, signals)
     app.state.exchange_door = ExchangeDoor(parts, signals)
     app.state.streams = Streams(parts.holds, wiring.closing)
@@ -62,6 +66,8 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     add_problem_handlers(app, signals)
     v1 = APIRouter(prefix="/v1")
     for module in (
+        signing_in,
+        second_factors,
         access,
         oidc,
         token_exchange,

@@ -18,6 +18,7 @@ from taskgate.cli import (
     approvals,
     delegation,
     leaving,
+    mfa,
     policy,
     records,
     run,
@@ -59,6 +60,7 @@ def _options(
 
 
 access.register(app)
+mfa.register(app)
 delegation.register(app)
 leaving.register(app)
 run.register(app)

@@ -158,6 +158,13 @@ class ScimProvider(_Section):
         return "" if self.issuer == "local" else f"{self.issuer}/"
 
 
+class LocalUsersSection(_Section):
+    """The gate's own users. `enabled: false` lets none of them in by any door, and ends what they
+    have: sign-ins, grants, agents that act for them."""
+
+    enabled: bool = True
+
+
 class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -180,6 +187,7 @@ class Config(_Section):
     log: Log = Log()
     oidc: Annotated[list[OidcProvider], AfterValidator(ensure_apart)] = Field(default_factory=list)
     scim: ScimProvider | None = None
+    local_users: LocalUsersSection = LocalUsersSection()
     drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
     node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
     public_url: str = ""
@@ -193,6 +201,17 @@ class Config(_Section):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("only scheme, host, port and path belong here")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _somebody_can_come_in(self) -> Config:
+        if self.local_users.enabled:
+            return self
+        if self.scim is not None and self.scim.issuer == "local":
+            raise ValueError(
+                "local_users are switched off, and scim.issuer is local: nobody whom it keeps"
+                " could come in; name the provider's entry under oidc there"
+            )
+        return self
 
     @property
     def store_url(self) -> str:

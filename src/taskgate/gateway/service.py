@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.types import ASGIApp
@@ -42,11 +43,12 @@ from taskgate.gateway.watchman import Watchman
 from taskgate.gateway.web import WebServer
 from taskgate.identity.delegation import Delegation
 from taskgate.identity.grants import Grants
-from taskgate.identity.listing import Directory
+from taskgate.identity.listing import Directory, Listing, NobodyLocal
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
 from taskgate.identity.passwords import Passwords
 from taskgate.identity.proven_logins import ProvenLogins
+from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
@@ -132,7 +134,9 @@ class _Service:
         directory = None
         if config.scim is not None:
             directory = Directory(store.directory, (config.scim.issuer,), config.scim.group_prefix)
-        grants = Grants(store.grants, foundation.policies, clock, directory)
+        local = config.local_users.enabled
+        listing: Listing | None = directory if local else NobodyLocal(directory)
+        grants = Grants(store.grants, foundation.policies, clock, listing)
         sessions = self._sessions = Sessions(clock)
         grants.on_end(sessions.grants_ended)
         holds = Holds(store.approvals, grants, foundation.policies, clock, config.node)
@@ -196,12 +200,15 @@ class _Service:
                 Provisioning(store.directory, directory, leaving, grants, records, clock),
                 await _scim_door(state.secrets, config.scim),
             )
+        second = SecondFactors(
+            store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
+        )
         parts = Parts(
             reach=Reach(base_url, host, told_port, True, postgres_tls.ca_pem),
             clock=clock,
             people=People(
-                LocalUsers(store.users, store.attempts, passwords),
-                Logins(store.logins, clock, directory),
+                LocalUsers(store.users, store.attempts, passwords, second, enabled=local),
+                Logins(store.logins, clock, listing),
                 grants,
                 Delegation(store.grants, grants, foundation.policies, clock),
                 leaving,

@@ -2,12 +2,12 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from taskgate.identity.listing import Directory
+from taskgate.identity.listing import Listing
 from taskgate.identity.revocations import EndListener, Revocations
 from taskgate.identity.tokens import hash_token, looks_right, new_token
 from taskgate.model import limits
@@ -63,9 +63,9 @@ class Grants:
         store: GrantStore,
         policy: PolicySource,
         clock: Clock,
-        directory: Directory | None = None,
+        directory: Listing | None = None,
     ) -> None:
-        """`directory` adds what a provider says of people by SCIM, where one does."""
+        """`directory` says what counts of somebody now, where anything does."""
         self._store = store
         self._policy = policy
         self._clock = clock
@@ -229,11 +229,19 @@ class Grants:
         return await self._store.get(grant_id)
 
     async def list(
-        self, selector: GrantSelector | None = None, *, live: bool = True, limit: int = 100
+        self,
+        selector: GrantSelector | None = None,
+        *,
+        live: bool = True,
+        limit: int = 100,
+        tasks: Collection[str] | None = None,
     ) -> tuple[Grant, ...]:
-        """Newest first; all of them without a selector. Raises: StoreUnavailable."""
+        """Newest first; all of them without a selector. `tasks` are patterns of task names; None
+        for all. Raises: StoreUnavailable."""
         live_at = self._clock.now() if live else None
-        return await self._store.find(selector or GrantSelector(), live_at, min(limit, MAX_FOUND))
+        return await self._store.find(
+            selector or GrantSelector(), live_at, min(limit, MAX_FOUND), tasks=tasks
+        )
 
     async def revoke(self, selector: GrantSelector, why: str) -> tuple[Revocation, ...]:
         """Ends live grants and what was delegated from them. Sessions on this node are told

@@ -24,7 +24,9 @@ class EventKind(StrEnum):
     UPSTREAM_LOST = "upstream.lost"
     LOGIN_FAILED = "login.failed"
     LOGIN = "login"
+    LOGIN_CHALLENGED = "login.challenged"
     LOGOUT = "logout"
+    FACTOR_CHANGED = "factor.changed"
     USER_CHANGED = "user.changed"
     TOKEN_ISSUED = "token.issued"  # noqa: S105 - an event's name, not a secret
     GRANT_ISSUED = "grant.issued"

@@ -158,3 +158,12 @@ SIGN_IN_FLOW_S = 600.0
 MAX_USED_SIGN_INS = 10_000
 MAX_WORKLOAD_GRANT_S = 3600.0
 MAX_EXCHANGES_PER_SOURCE_PER_MIN = 120
+# Authenticators and passkeys of one local user, and the recovery codes given with the first.
+MAX_FACTORS_PER_USER = 10
+RECOVERY_CODES = 10
+# A code of an authenticator app counts one step of 30 s before and after its own time.
+TOTP_STEP_S = 30
+TOTP_DRIFT_STEPS = 1
+# Whoever changes how they sign in must have signed in within this.
+RECENT_SIGN_IN_S = 900.0
+MAX_FACTOR_TRIES_PER_PERSON_PER_MIN = 10

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
+from taskgate.model.audit import fits
 from taskgate.model.decision import ApprovalDemand, Outcome, TaskLimits
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
@@ -47,6 +48,8 @@ from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec, nearest
 
 _DEFAULT_GRANT_S = 3600.0
+# As `Approvers.within` has it.
+_ROLE_HOLD_S = 900.0
 _NOBODY: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 _ANY_SPEC = VerbSpec(ANY_VERB, "everything", NameShape.FLEXIBLE, columns=False)
 
@@ -92,6 +95,25 @@ def build_role(model: RoleModel, document: Document) -> Role:
         document.where(),
         _members(model.for_),
         frozenset(Right(right) for right in model.may),
+        frozenset(model.tasks or ()),
+    )
+
+
+def demand_of_roles(roles: Iterable[Role], task: str) -> ApprovalDemand | None:
+    """Who approves for a task where its own holds do not say it; None for nobody."""
+    members = [
+        role.members
+        for role in roles
+        if Right.APPROVE in role.rights
+        and (not role.tasks or any(fits(task, one) for one in role.tasks))
+    ]
+    if not members:
+        return None
+    return ApprovalDemand(
+        groups=frozenset().union(*(one.groups for one in members)),
+        subjects=frozenset().union(*(one.subjects for one in members)),
+        people=1,
+        within_s=_ROLE_HOLD_S,
     )
 
 
@@ -151,12 +173,14 @@ class TaskBuilder:
     document: Document
     vocabulary: RuleVocabulary
     known_kinds: frozenset[str]
+    # Who approves where the task itself does not say it.
+    role_demand: ApprovalDemand | None = None
     errors: list[BadConfig] = field(default_factory=list)
 
     def build(self) -> Task:
         """The task. It is only good for use if `errors` stayed empty."""
         model = self.model
-        hold_for = _demand(model.hold_for)
+        hold_for = _demand(model.hold_for) or self.role_demand
         rules = tuple(self._rules(hold_for))
         patterns = tuple(self._column_masks(model.mask, hold_for))
         kinds = tuple(self._kind_masks(model.mask))
@@ -164,7 +188,7 @@ class TaskBuilder:
             self._wrong(("otherwise",), "otherwise: hold, but nobody approves", "add hold_for")
         if model.hold_agents and hold_for is None:
             self._wrong(("hold_agents",), "hold_agents, but nobody approves", "add hold_for")
-        if hold_for is not None and not self._hold_for_counts():
+        if model.hold_for is not None and not self._hold_for_counts():
             self._wrong(
                 ("hold_for",),
                 "hold_for never takes effect: every hold has its own for",

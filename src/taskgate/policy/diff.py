@@ -93,6 +93,10 @@ def _both(
 
 def _role(subject: str, old: Role, new: Role) -> Iterator[Change]:
     yield from _sets(subject, "may ", old.rights, new.rights)
+    if old.tasks != new.tasks:
+        # From everything to something is less, though the list grows.
+        before, after = old.tasks or {"all of them"}, new.tasks or {"all of them"}
+        yield from _sets(subject, "over tasks ", before, after)
     yield from _members(subject, old, new)
 
 

@@ -8,6 +8,7 @@ from taskgate.store.approvals import SqlApprovals
 from taskgate.store.audit import SqlAuditIndex
 from taskgate.store.database import Database, open_database
 from taskgate.store.directory import SqlDirectory
+from taskgate.store.factors import SqlFactors
 from taskgate.store.grants import SqlGrants
 from taskgate.store.leaving import SqlLeaving
 from taskgate.store.logins import SqlLogins
@@ -26,6 +27,7 @@ class Store:
         self._database = database
         self.users = SqlUsers(database)
         self.attempts = SqlAttempts(database)
+        self.factors = SqlFactors(database)
         self.logins = SqlLogins(database)
         self.grants = SqlGrants(database)
         self.approvals = SqlApprovals(database)
