@@ -12,6 +12,8 @@ from taskgate.api import (
     access,
     administration,
     approvals,
+    bootstrap,
+    break_glass,
     delegation,
     oidc,
     people,
@@ -78,6 +80,8 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
         administration,
         people,
         delegation,
+        break_glass,
+        bootstrap,
     ):
         v1.include_router(module.router)
     app.include_router(v1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -53,6 +54,23 @@ class Doors:
         `name` is what the caller calls themselves, empty where only `check` knows.
         """
         parts = self._parts
+        async with self.guarded(source, door, name):
+            identity = await check()
+        await parts.records.log(EventKind.LOGIN, identity, {"door": door, "from": source})
+        issued = await parts.people.logins.issue(identity, source=source, application=door)
+        return LoggedIn(
+            token=issued.token,
+            expires_at=issued.login.expires_at,
+            me=me_of(parts.policies.current, identity),
+        )
+
+    @asynccontextmanager
+    async def guarded(self, source: str, door: str, name: str = "") -> AsyncIterator[None]:
+        """Counts a try, and records it if the block does not let them in.
+
+        Raises: TooMany, NotRecorded, and what the block raises.
+        """
+        parts = self._parts
         at = parts.clock.monotonic()
         wait_s = self._sources.wait_s(source_of(source), at)
         if wait_s <= 0 and name:
@@ -61,7 +79,7 @@ class Doors:
             self._signals.login_failed(door)
             raise TooMany(wait_s)
         try:
-            identity = await check()
+            yield
         except NotAuthenticated as refused:
             # A name that nobody has is often a password, typed into the wrong field.
             known = await parts.people.users.get(name)
@@ -72,13 +90,6 @@ class Doors:
             self._signals.login_failed(door)
             await parts.records.log(EventKind.LOGIN_FAILED, None, facts | {"from": source})
             raise
-        await parts.records.log(EventKind.LOGIN, identity, {"door": door, "from": source})
-        issued = await parts.people.logins.issue(identity, source=source, application=door)
-        return LoggedIn(
-            token=issued.token,
-            expires_at=issued.login.expires_at,
-            me=me_of(parts.policies.current, identity),
-        )
 
 
 def doors_of(request: Request) -> Doors:

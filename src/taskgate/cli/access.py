@@ -18,7 +18,7 @@ from taskgate.cli.profile import Profile
 from taskgate.cli.times import seconds_of
 
 if TYPE_CHECKING:
-    from taskgate.api.shapes import GrantShown, LoggedIn
+    from taskgate.api.shapes import GrantIssued, GrantShown, LoggedIn
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 30m, 1h, 1h30m.")]
@@ -194,6 +194,11 @@ def request(
     if as_json:
         print_json(issued.grant)
         return
+    print_issued(issued)
+
+
+def print_issued(issued: GrantIssued) -> None:
+    """A fresh grant, and how to use it."""
     grant = issued.grant
     say(f"grant {grant.id}: {grant.task} until {at(grant.expires_at)}")
     for reach in issued.connections:

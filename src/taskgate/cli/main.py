@@ -16,6 +16,8 @@ from taskgate.cli import (
     access,
     admin,
     approvals,
+    bootstrap,
+    break_glass,
     delegation,
     leaving,
     mfa,
@@ -63,6 +65,8 @@ access.register(app)
 mfa.register(app)
 delegation.register(app)
 leaving.register(app)
+break_glass.register(app)
+bootstrap.register(app)
 run.register(app)
 workload.register(app)
 approvals.register(app)

@@ -165,6 +165,31 @@ class LocalUsersSection(_Section):
     enabled: bool = True
 
 
+class AlertHook(_Section):
+    """Where alerts are sent to, as JSON. `secret` signs them (`X-Taskgate-Signature`)."""
+
+    url: str
+    secret: Reference | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _not_in_clear(cls, value: str) -> str:
+        parts = urlsplit(value)
+        loopback = parts.hostname in LOOPBACK
+        if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+            raise ValueError("write an https:// address (http:// for this host itself alone)")
+        if parts.username or parts.password:
+            raise ValueError("a password has no place in this file; use secret")
+        return value
+
+
+class AlertsSection(_Section):
+    """Who is told of break-glass, overdue reviews and a first administrator, beside the log, the
+    metrics and `taskgate alerts`."""
+
+    webhook: AlertHook | None = None
+
+
 class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -188,6 +213,7 @@ class Config(_Section):
     oidc: Annotated[list[OidcProvider], AfterValidator(ensure_apart)] = Field(default_factory=list)
     scim: ScimProvider | None = None
     local_users: LocalUsersSection = LocalUsersSection()
+    alerts: AlertsSection = AlertsSection()
     drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
     node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
     public_url: str = ""

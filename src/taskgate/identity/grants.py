@@ -19,8 +19,8 @@ from taskgate.model.ids import new_id
 from taskgate.model.ports import GrantStore
 from taskgate.model.token import GrantSelector, Revocation, Token
 from taskgate.policy.hours import closes_at, open_at
-from taskgate.policy.people import closed_reason, may_take_up
-from taskgate.policy.rules import Policy, Task
+from taskgate.policy.people import closed_reason, may_take_up, why_not_member
+from taskgate.policy.rules import BreakGlassRule, Policy, Task
 
 # One message for a wrong token, task or resource, and for a grant that is over.
 _REFUSED: Final = "no grant for this task goes with this token"
@@ -116,10 +116,17 @@ class Grants:
             not_before=now,
             expires_at=now + asked_s,
         )
+        return await self.give(grant)
+
+    async def give(self, grant: Grant) -> Issued:
+        """A grant that somebody else has judged, with its token.
+
+        Raises: NotAuthenticated if the person was cut off meanwhile, OverLimit, StoreUnavailable.
+        """
         token, token_hash = new_token()
         kept = await self._store.add(
             grant,
-            Token(token_hash, grant.id, now, grant.expires_at),
+            Token(token_hash, grant.id, grant.not_before, grant.expires_at),
             limits.MAX_GRANTS_PER_PERSON,
         )
         if not kept:
@@ -220,7 +227,7 @@ class Grants:
         task = self._policy.current.tasks.get(grant.task)
         if task is None or not grant.live(now) or self._revocations.ended(grant.id) is not None:
             return 0.0
-        closes = closes_at(task, now)
+        closes = None if grant.break_glass else closes_at(task, now)
         until = grant.expires_at if closes is None else min(closes, grant.expires_at)
         return max(0.0, until - now)
 
@@ -301,6 +308,9 @@ class Grants:
                 rule=f"{grant.task}/resources",
                 hint="the policy has changed; taskgate tasks lists what there is",
             )
+        if grant.break_glass:
+            ensure_may_break_glass(task, grant.identity)
+            return
         if not may_take_up(task, grant.identity):
             raise Denied(
                 f"{grant.identity.key} may not take up task {grant.task} any more",
@@ -365,6 +375,20 @@ def task_open_to(
         )
     _ensure_open(task, now)
     return task
+
+
+def ensure_may_break_glass(task: Task, identity: Identity) -> BreakGlassRule:
+    """What the task says of breaking glass. Raises: Denied for everyone it does not name; they do
+    not learn whether it says anything."""
+    rule = task.break_glass
+    person = identity.kind is IdentityKind.HUMAN and identity.acts_for is None
+    if rule is None or not person or why_not_member(rule.members, identity):
+        raise Denied(
+            f"there is no task {task.name} for which {identity.key} may break glass",
+            rule="break_glass",
+            hint="break_glass in a task's file says who may",
+        )
+    return rule
 
 
 def checked_reason(reason: str) -> str:

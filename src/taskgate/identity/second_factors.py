@@ -13,9 +13,9 @@ from taskgate.identity.tokens import hash_token
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig, Conflict, Denied, NotFound
 from taskgate.model.factor import Authenticator, Factors
+from taskgate.model.factor_ports import FactorStore
 from taskgate.model.identity import Identity
 from taskgate.model.ids import new_id
-from taskgate.model.ports import FactorStore
 from taskgate.model.resource import SecretRef
 from taskgate.model.secret import Secret
 

@@ -158,6 +158,17 @@ SIGN_IN_FLOW_S = 600.0
 MAX_USED_SIGN_INS = 10_000
 MAX_WORKLOAD_GRANT_S = 3600.0
 MAX_EXCHANGES_PER_SOURCE_PER_MIN = 120
+# A grant given by break-glass; requests for one, open at once, of one person.
+MAX_BREAK_GLASS_S = 4 * 3600.0
+MAX_BREAK_GLASS_PER_PERSON = 5
+# The one-time code of a first run, and the rights that it gives.
+BOOTSTRAP_CODE_S = 3600.0
+BOOTSTRAP_RIGHTS_S = 86400.0
+# Alerts on their way to a webhook, and one delivery.
+MAX_WEBHOOKS = 100
+WEBHOOK_TIMEOUT_S = 5.0
+# What lists of reviews and alerts show.
+MAX_ALERTS_LISTED = 1_000
 # Authenticators and passkeys of one local user, and the recovery codes given with the first.
 MAX_FACTORS_PER_USER = 10
 RECOVERY_CODES = 10

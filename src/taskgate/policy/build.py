@@ -15,6 +15,7 @@ from taskgate.policy.document import Document, Path
 from taskgate.policy.hours import parse_hours
 from taskgate.policy.models import (
     Approvers,
+    BreakGlassModel,
     ForMembers,
     HoldRule,
     LastsModel,
@@ -31,6 +32,7 @@ from taskgate.policy.resource_models import ResourceModel, SecretSource, split_a
 from taskgate.policy.rule_models import rules_of, words_of
 from taskgate.policy.rules import (
     AgentHold,
+    BreakGlassRule,
     Effect,
     Entry,
     Lasts,
@@ -152,6 +154,23 @@ def _demand(model: Approvers | None) -> ApprovalDemand | None:
     )
 
 
+def _break_glass(model: BreakGlassModel | None) -> BreakGlassRule | None:
+    if model is None:
+        return None
+    reviewers = model.review.for_
+    return BreakGlassRule(
+        members=_members(model.for_),
+        lasts_s=model.lasts,
+        second=_demand(model.second_person),
+        review=ApprovalDemand(
+            frozenset(reviewers.groups or ()),
+            frozenset(reviewers.people or ()),
+            1,
+            model.review.within,
+        ),
+    )
+
+
 def _lasts(model: LastsModel) -> Lasts:
     default, at_most = model.default, model.at_most
     if at_most is None:
@@ -221,6 +240,7 @@ class TaskBuilder:
             denies=index_rules(rules, Effect.DENY, self.vocabulary),
             direct=model.direct,
             hold_agents=_agent_hold(model.hold_agents),
+            break_glass=_break_glass(model.break_glass),
         )
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> None:

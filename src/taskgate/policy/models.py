@@ -229,6 +229,44 @@ class ApprovalsModel(Strict):
     )
 
 
+class ReviewModel(Strict):
+    """Who looks at a use of break-glass afterwards."""
+
+    for_: ForMembers = Field(
+        alias="for", description="Any one of these closes it, and never whoever broke the glass."
+    )
+    within: Duration = Field(
+        default=86400.0, description="After this it is overdue, and says so.", examples=["24h"]
+    )
+
+
+class BreakGlassModel(Strict):
+    """Taking the task up outside `for` and `hours`: with a reason, loudly, and reviewed. Its rules
+    count as ever."""
+
+    for_: ForMembers = Field(alias="for", description="Who may; people only.")
+    lasts: Duration = Field(
+        default=1800.0, description="How long such a grant lives, at most.", examples=["30m"]
+    )
+    second_person: Approvers | None = Field(
+        default=None,
+        description="Who must agree before it is given; nobody, if left out.",
+    )
+    review: ReviewModel = Field(description="Who closes it afterwards, with a note.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "BreakGlassModel":
+        if self.lasts > limits.MAX_BREAK_GLASS_S:
+            raise ValueError(f"lasts is at most {spell_duration(limits.MAX_BREAK_GLASS_S)}")
+        if self.for_.kinds and "human" not in self.for_.kinds:
+            raise ValueError("only people break glass; leave kinds out, or list human")
+        one = self.for_.people or []
+        review = self.review.for_
+        if not self.for_.groups and len(one) == 1 and not review.groups and review.people == one:
+            raise ValueError("nobody reviews their own; name somebody else under review")
+        return self
+
+
 class PlainRule(Strict):
     """What every rule has besides its verbs."""
 
@@ -300,6 +338,10 @@ class TaskBase(Strict):
         default=False,
         description="Whether what the task permits is held where an agent does it: `true`, or"
         " `writes` alone. `for: {kinds: [human]}` keeps agents out.",
+    )
+    break_glass: BreakGlassModel | None = Field(
+        default=None,
+        description="Who may take it up in an emergency, though not a member or outside the hours.",
     )
     mask: list[MaskModel] = Field(
         default_factory=list, description="What is hidden. For a column the first match counts."

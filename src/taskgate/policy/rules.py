@@ -104,6 +104,17 @@ class StandingLimit:
     lasts_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class BreakGlassRule:
+    """Who may take a task up outside its members and hours, for how long, with whose consent
+    (None: nobody's), and who reviews it afterwards (`within_s` seconds)."""
+
+    members: Members
+    lasts_s: float
+    second: ApprovalDemand | None
+    review: ApprovalDemand
+
+
 Candidates = tuple[tuple[Rule, Entry], ...]
 
 
@@ -160,6 +171,7 @@ class Task:
     denies: RuleIndex = field(repr=False)
     direct: bool = False
     hold_agents: AgentHold = AgentHold.NOTHING
+    break_glass: BreakGlassRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

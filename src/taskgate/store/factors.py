@@ -17,7 +17,7 @@ _ISSUER = "local"
 
 
 class SqlFactors:
-    """`model.ports.FactorStore`."""
+    """`model.factor_ports.FactorStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

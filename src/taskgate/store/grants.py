@@ -67,6 +67,7 @@ class SqlGrants:
                     narrowings=encode(grant.narrowings) if grant.narrowings else None,
                     chain=encode(grant.chain) if grant.chain else None,
                     uses_left=grant.uses_left,
+                    break_glass=grant.break_glass or None,
                 )
             )
             await connection.execute(
@@ -249,5 +250,6 @@ def _grant(row: sa.Row[Any]) -> Grant:
         if row.narrowings
         else (),
         uses_left=row.uses_left,
+        break_glass=row.break_glass or "",
         chain=decode_any(row.chain, tuple[Link, ...]) if row.chain else (),
     )

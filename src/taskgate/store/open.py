@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from taskgate.model.secret import Secret
 from taskgate.store.approvals import SqlApprovals
 from taskgate.store.audit import SqlAuditIndex
+from taskgate.store.bootstrap import SqlBootstrap
+from taskgate.store.break_glass import SqlAlerts, SqlBreakGlass
 from taskgate.store.database import Database, open_database
 from taskgate.store.directory import SqlDirectory
 from taskgate.store.factors import SqlFactors
@@ -38,6 +40,9 @@ class Store:
         self.leaving = SqlLeaving(database)
         self.usage = SqlUsage(database)
         self.directory = SqlDirectory(database)
+        self.break_glass = SqlBreakGlass(database)
+        self.alerts = SqlAlerts(database)
+        self.bootstrap = SqlBootstrap(database)
 
     async def ready(self) -> None:
         """For readiness checks. Raises: StoreUnavailable."""

@@ -159,6 +159,56 @@ grants = sa.Table(
     sa.Column("narrowings", sa.Text),
     sa.Column("chain", sa.Text),
     sa.Column("uses_left", sa.Integer),
+    # The break-glass that it was given by; NULL for all others.
+    sa.Column("break_glass", sa.Text),
+)
+
+break_glasses = sa.Table(
+    "break_glasses",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, nullable=False, index=True),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("resources", sa.Text, nullable=False),
+    sa.Column("lasts_s", sa.Double, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False, index=True),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("second", sa.Text),
+    sa.Column("review", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("votes", sa.Text, nullable=False),
+    sa.Column("grant_id", sa.Text, nullable=False),
+    sa.Column("used_at", sa.Double),
+    sa.Column("review_due_at", sa.Double),
+    sa.Column("reviewed_at", sa.Double),
+    sa.Column("reviewed_by", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
+
+# The one-time code of a first run, and who used it. One row, number 1.
+bootstrap = sa.Table(
+    "bootstrap",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("code_hash", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("used_at", sa.Double),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
 )
 
 # Everyone a grant belongs to: the caller, and whoever the caller acts for.
