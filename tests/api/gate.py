@@ -119,6 +119,11 @@ class Gate:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
+    def postgres_port(self) -> int:
+        """Where PostgreSQL clients connect, as the log of the newest start has it."""
+        starts = [line for line in self.log.splitlines() if '"gateway.started"' in line]
+        return int(json.loads(starts[-1])["postgres_port"])
+
     def token(self, who: str) -> str:
         """The API token of one of PEOPLE."""
         if who not in self._tokens:
@@ -254,7 +259,7 @@ def launch(folder: Path, limits: Mapping[str, float] | None = None) -> "subproce
         )
 
 
-def wait_ready(gate: Gate, timeout_s: float = 20.0) -> None:
+def wait_ready(gate: Gate, timeout_s: float = 60.0) -> None:
     """Until it answers at all, ready or not."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

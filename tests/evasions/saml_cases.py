@@ -31,12 +31,17 @@ REQUEST = "_the_request"
 IDP = Idp(lambda: NOW)
 
 
+def sign_in(data: bytes) -> None:
+    """Reads a response to REQUEST as the gate does. Raises: TokenRefused."""
+    expected = Expected(IDP.entity_id, AUDIENCE, ACS, REQUEST, NOW)
+    found = read_response(data, expected, [IDP.certificate], [key(OWN)])
+    identity_of(settings_for(""), AUDIENCE, found, NOW)
+
+
 def refusal(data: bytes) -> str:
     """Why a response to REQUEST signs nobody in."""
-    expected = Expected(IDP.entity_id, AUDIENCE, ACS, REQUEST, NOW)
     with pytest.raises(TokenRefused) as caught:
-        found = read_response(data, expected, [IDP.certificate], [key(OWN)])
-        identity_of(settings_for(""), AUDIENCE, found, NOW)
+        sign_in(data)
     assert str(caught.value) == str(TokenRefused("anything")), "one face for all"
     return caught.value.why
 

@@ -15,6 +15,7 @@ from taskgate.model import limits
 from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, OverLimit, StoreUnavailable
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.store.open import Store
+from tests.identity.factors import second_factors
 from tests.store.places import Place
 from tests.store.samples import NOW
 
@@ -51,7 +52,7 @@ async def passwords() -> AsyncIterator[Watched]:
 
 @pytest.fixture
 async def users(store: Store, passwords: Watched) -> LocalUsers:
-    made = LocalUsers(store.users, store.attempts, passwords)
+    made = LocalUsers(store.users, store.attempts, passwords, second_factors(store))
     await made.add("Ann", GOOD, frozenset({"analysts"}), NOW)
     return made
 
@@ -203,12 +204,12 @@ async def test_the_password_check_runs_beside_the_loop_and_bounded(
 
 
 async def test_older_hashes_are_renewed_at_the_next_sign_in(store: Store) -> None:
-    old = LocalUsers(store.users, store.attempts, Watched())
+    old = LocalUsers(store.users, store.attempts, Watched(), second_factors(store))
     await old.add("ann", GOOD, frozenset(), NOW)
     before = await store.users.get("ann")
     stronger = Watched(PasswordHasher(time_cost=2, memory_cost=16, parallelism=1))
     try:
-        users = LocalUsers(store.users, store.attempts, stronger)
+        users = LocalUsers(store.users, store.attempts, stronger, second_factors(store))
         await users.sign_in("ann", GOOD, NOW)
         after = await store.users.get("ann")
         assert before is not None

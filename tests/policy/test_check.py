@@ -91,7 +91,7 @@ ROLE = "kind: Role\nname: {0}\nfor: {1}\nmay: {2}\n---\n"
             + ROLE.format("b", "{people: ['local:x']}", "replay"),
             "local:x would administer",
         ),
-        (ROLE.format("a", "{groups: [x]}", "[approve]"), "may"),
+        (ROLE.format("a", "{groups: [x]}", "[agree]"), "may"),
         (ROLE.format("a", "{groups: [x]}", "[]"), "empty"),
     ],
 )

@@ -4,93 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
-from taskgate.api.caller import CallerHere, PartsHere, client_address, may, need
-from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates, source_of
+from taskgate.api.caller import CallerHere, PartsHere, may, need_scope
 from taskgate.api.shapes import (
     Connection,
     GrantAsked,
     GrantIssued,
     GrantShown,
-    LoggedIn,
-    LoginAsked,
     Me,
     RevokeAsked,
     TaskShown,
     TokenIssued,
 )
 from taskgate.gateway.parts import Parts
-from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.compact import looks_like_jwt
-from taskgate.model import limits
-from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, NotFound, NotRecorded
+from taskgate.model.errors import BadConfig, Conflict, NotFound, NotRecorded
 from taskgate.model.event import EventKind
 from taskgate.model.grant import Grant
 from taskgate.model.identity import Identity
 from taskgate.model.token import GrantSelector
 from taskgate.policy.hours import open_at
 from taskgate.policy.people import may_take_up
+from taskgate.policy.roles import scope_of
 from taskgate.policy.rules import Policy, Right, Task
 
 router = APIRouter()
 LISTED = 500
-
-
-class Doors:
-    """Signing in by a name and a password, from the API and the console alike, and how often
-    one may try."""
-
-    def __init__(self, parts: Parts, signals: Signals) -> None:
-        self._parts = parts
-        self._signals = signals
-        self._sources = Rates(limits.MAX_LOGINS_PER_SOURCE_PER_MIN)
-        self._names = Rates(limits.MAX_LOGINS_PER_NAME_PER_MIN)
-
-    async def sign_in(self, name: str, password: str, source: str, door: str) -> LoggedIn:
-        """Raises: NotAuthenticated, the same whatever was wrong; TooMany; NotRecorded."""
-        parts = self._parts
-        at = parts.clock.monotonic()
-        wait_s = self._sources.wait_s(source_of(source), at)
-        if wait_s <= 0:
-            wait_s = self._names.wait_s(name.strip().casefold()[:200], at)
-        if wait_s > 0:
-            self._signals.login_failed(door)
-            raise TooMany(wait_s)
-        try:
-            identity = await parts.people.users.sign_in(
-                name, password, parts.clock.now(), source=source
-            )
-        except NotAuthenticated:
-            self._signals.login_failed(door)
-            # A name that nobody has is often a password, typed into the wrong field.
-            known = await parts.people.users.get(name)
-            facts = {"name": known.name if known is not None else "", "door": door}
-            await parts.records.log(EventKind.LOGIN_FAILED, None, facts | {"from": source})
-            raise
-        await parts.records.log(EventKind.LOGIN, identity, {"door": door, "from": source})
-        issued = await parts.people.logins.issue(identity, source=source, application=door)
-        return LoggedIn(
-            token=issued.token,
-            expires_at=issued.login.expires_at,
-            me=me_of(parts.policies.current, identity),
-        )
-
-
-def _doors_of(request: Request) -> Doors:
-    doors: Doors = request.app.state.doors
-    return doors
-
-
-@router.post("/login")
-async def login(
-    asked: LoginAsked, request: Request, doors: Annotated[Doors, Depends(_doors_of)]
-) -> LoggedIn:
-    """A name and a password for an API token."""
-    return await doors.sign_in(
-        asked.name, asked.password.get_secret_value(), client_address(request), "api"
-    )
 
 
 @router.post("/logout", status_code=204)
@@ -182,11 +122,13 @@ async def grants_of(
     parts: Parts, identity: Identity, *, everyone: bool, ended: bool
 ) -> list[GrantShown]:
     """Raises: Denied."""
-    selector = GrantSelector(person=identity.key)
+    selector, tasks = GrantSelector(person=identity.key), None
     if everyone:
-        need(parts.policies.current, identity, Right.AUDIT, Right.REVOKE, Right.ADMINISTER)
+        tasks = need_scope(
+            parts.policies.current, identity, Right.AUDIT, Right.REVOKE, Right.ADMINISTER
+        ).tasks
         selector = GrantSelector()
-    found = await parts.people.grants.list(selector, live=not ended, limit=LISTED)
+    found = await parts.people.grants.list(selector, live=not ended, limit=LISTED, tasks=tasks)
     now = parts.clock.now()
     return [grant_shown(grant, now) for grant in found]
 
@@ -214,7 +156,7 @@ async def end_grant(parts: Parts, identity: Identity, grant_id: str, why: str) -
     if (
         grant is None
         or not grant.live(parts.clock.now())
-        or not (own or may(parts.policies.current, identity, Right.REVOKE))
+        or not (own or may(parts.policies.current, identity, Right.REVOKE, task=grant.task))
     ):
         raise NotFound(
             f"there is no live grant {grant_id} that you may end",
@@ -238,10 +180,16 @@ def me_of(policy: Policy, identity: Identity) -> Me:
         issuer=identity.issuer,
         kind=identity.kind.value,
         groups=sorted(identity.groups),
-        rights=[right.value for right in Right if may(policy, identity, right)],
+        rights=[right.value for right in Right if scope_of(policy, identity, right)],
+        over=_over(policy, identity),
         method=identity.method,
         authenticated_at=identity.authenticated_at,
     )
+
+
+def _over(policy: Policy, identity: Identity) -> dict[str, list[str]]:
+    scopes = {right.value: scope_of(policy, identity, right).tasks for right in Right}
+    return {right: sorted(tasks) for right, tasks in scopes.items() if tasks}
 
 
 def grant_shown(grant: Grant, now: float) -> GrantShown:

@@ -17,8 +17,9 @@ from taskgate.api.shapes import (
 )
 from taskgate.gateway.foundation import RESERVED, ensure_not_reserved
 from taskgate.gateway.parts import Parts
+from taskgate.identity.local import ISSUER, normal_name
 from taskgate.model.account import User
-from taskgate.model.errors import NotFound
+from taskgate.model.errors import BadConfig, Denied, NotFound
 from taskgate.model.event import EventKind
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.secret import Secret
@@ -71,6 +72,7 @@ async def set_groups(
 ) -> Response:
     """Replaces a user's groups; taking one away ends the user's sign-ins and grants."""
     _need(parts, caller.identity)
+    _ensure_other(caller.identity, name)
     await _log(parts, caller.identity, name, "groups replaced", groups=sorted(asked.groups))
     await parts.people.users.set_groups(name, frozenset(asked.groups), parts.clock.now())
     await parts.people.grants.poll()
@@ -137,6 +139,20 @@ async def remove_secret(name: NameInPath, caller: CallerHere, parts: PartsHere) 
 
 def _need(parts: Parts, identity: Identity) -> None:
     need(parts.policies.current, identity, Right.ADMINISTER)
+
+
+def _ensure_other(identity: Identity, name: str) -> None:
+    """Groups carry rights: nobody who keeps users gives themselves more. Raises: Denied."""
+    try:
+        meant = normal_name(name)
+    except BadConfig:
+        return
+    if f"{ISSUER}:{meant}" in identity.keys:
+        raise Denied(
+            "nobody changes their own groups",
+            rule="roles",
+            hint="another administrator must; or taskgate user groups --config, on the host",
+        )
 
 
 async def _log(

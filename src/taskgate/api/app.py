@@ -12,6 +12,8 @@ from taskgate.api import (
     access,
     administration,
     approvals,
+    bootstrap,
+    break_glass,
     delegation,
     oidc,
     people,
@@ -19,16 +21,19 @@ from taskgate.api import (
     records,
     saml,
     scim,
+    second_factors,
+    signing_in,
     standing,
     token_exchange,
 )
-from taskgate.api.access import Doors
 from taskgate.api.caller import caller_of, client_address, need
 from taskgate.api.guard import Guard
 from taskgate.api.oidc import OidcDoor
 from taskgate.api.problems import add_problem_handlers
 from taskgate.api.saml import SamlDoor
+from taskgate.api.second_factors import FactorTries
 from taskgate.api.shapes import Authority
+from taskgate.api.signing_in import Doors
 from taskgate.api.streams import Streams
 from taskgate.api.token_exchange import ExchangeDoor
 from taskgate.gateway.certificates import fingerprint
@@ -57,6 +62,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     )
     app.state.parts = parts
     app.state.doors = Doors(parts, signals)
+    app.state.factor_tries = FactorTries()
     app.state.oidc_door = OidcDoor(parts, signals)
     app.state.saml_door = SamlDoor(parts, signals)
     app.state.exchange_door = ExchangeDoor(parts, signals)
@@ -65,6 +71,8 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     add_problem_handlers(app, signals)
     v1 = APIRouter(prefix="/v1")
     for module in (
+        signing_in,
+        second_factors,
         access,
         oidc,
         saml,
@@ -76,6 +84,8 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
         administration,
         people,
         delegation,
+        break_glass,
+        bootstrap,
     ):
         v1.include_router(module.router)
     app.include_router(v1)

@@ -213,7 +213,7 @@ def concerns(parts: Parts, approval: Approval, identity: Identity) -> bool:
     return (
         is_own(approval, identity)
         or may_vote(approval, identity)
-        or may(parts.policies.current, identity, Right.AUDIT)
+        or may(parts.policies.current, identity, Right.AUDIT, task=approval.task)
     )
 
 

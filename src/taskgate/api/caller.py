@@ -12,7 +12,7 @@ from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model import limits
 from taskgate.model.errors import Denied, NotAuthenticated
 from taskgate.model.identity import Identity
-from taskgate.policy.roles import holds
+from taskgate.policy.roles import Scope, holds, scope_of
 from taskgate.policy.rules import Policy, Right
 
 _REFUSED = "not signed in, or the sign-in has ended"
@@ -60,20 +60,32 @@ async def caller_of(request: Request, parts: PartsHere) -> Caller:
 CallerHere = Annotated[Caller, Depends(caller_of)]
 
 
-def may(policy: Policy, identity: Identity, *rights: Right) -> bool:
-    """Whether the policy gives this person any of `rights`."""
-    return any(holds(policy, identity, right) for right in rights)
+def may(policy: Policy, identity: Identity, *rights: Right, task: str | None = None) -> bool:
+    """Whether the policy gives this person any of `rights`: over `task`, or over everything."""
+    return any(holds(policy, identity, right, task) for right in rights)
 
 
 def need(policy: Policy, identity: Identity, *rights: Right) -> None:
-    """Raises: Denied where the policy gives this person none of `rights`."""
+    """Raises: Denied where the policy gives this person none of `rights` over everything."""
     if not may(policy, identity, *rights):
-        names = " or ".join(right.value for right in rights)
-        raise Denied(
-            f"this needs the right to {names}",
-            rule="roles",
-            hint=f"a Role in the policy with may: [{rights[0].value}] gives it",
-        )
+        raise _missing(rights, " over all tasks" if scope_of(policy, identity, *rights) else "")
+
+
+def need_scope(policy: Policy, identity: Identity, *rights: Right) -> Scope:
+    """What any of `rights` reaches for this person. Raises: Denied where that is nothing."""
+    scope = scope_of(policy, identity, *rights)
+    if not scope:
+        raise _missing(rights)
+    return scope
+
+
+def _missing(rights: tuple[Right, ...], where: str = "") -> Denied:
+    names = " or ".join(right.value for right in rights)
+    return Denied(
+        f"this needs the right to {names}{where}",
+        rule="roles",
+        hint=f"a Role in the policy with may: [{rights[0].value}] gives it",
+    )
 
 
 def client_address(request: Request) -> str:

@@ -15,6 +15,7 @@ from taskgate.api.people_shapes import (
     NewPlaceShown,
     OffboardAsked,
     OffboardedShown,
+    OverdueReviewShown,
     PlaceShown,
     UnusedTaskShown,
     UseAsked,
@@ -87,7 +88,8 @@ async def hygiene(
     or administer. Recorded."""
     need(parts.policies.current, caller.identity, *_SEERS)
     await parts.records.log(EventKind.HYGIENE_LISTED, caller.identity, {"days": days})
-    return _hygiene(await parts.people.use_map.hygiene(days * 86400), days)
+    found = await parts.people.use_map.hygiene(days * 86400)
+    return _hygiene(found, days, await _overdue(parts))
 
 
 async def _meant(parts: Parts, identity: Identity, what: str) -> UseSelector:
@@ -150,9 +152,25 @@ def _offboarded(done: Offboarded) -> OffboardedShown:
     )
 
 
-def _hygiene(found: Hygiene, days: float) -> HygieneShown:
+async def _overdue(parts: Parts) -> list[OverdueReviewShown]:
+    now = parts.clock.now()
+    return [
+        OverdueReviewShown(
+            id=one.id,
+            who=one.identity.key,
+            task=one.task,
+            used_at=one.used_at or one.asked_at,
+            due_at=one.review_due_at or now,
+        )
+        for one in await parts.people.break_glasses.list()
+        if one.overdue(now)
+    ]
+
+
+def _hygiene(found: Hygiene, days: float, overdue: list[OverdueReviewShown]) -> HygieneShown:
     return HygieneShown(
         days=days,
+        overdue_reviews=overdue,
         dormant_grants=[
             DormantShown(
                 grant_id=one.grant_id,

@@ -104,12 +104,23 @@ class IdlePersonShown(_Shown):
     last_at: float | None
 
 
+class OverdueReviewShown(_Shown):
+    """A use of break-glass that nobody has reviewed in time."""
+
+    id: str
+    who: str
+    task: str
+    used_at: float
+    due_at: float
+
+
 class HygieneShown(_Shown):
     days: float
     dormant_grants: list[DormantShown]
     unused_tasks: list[UnusedTaskShown]
     new_places: list[NewPlaceShown]
     idle_people: list[IdlePersonShown]
+    overdue_reviews: list[OverdueReviewShown] = []
 
 
 class DeriveAsked(_Asked):

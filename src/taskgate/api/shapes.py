@@ -39,17 +39,23 @@ class Problem(_Shown):
 
 
 class LoginAsked(_Asked):
+    """`code` is an authenticator app's, or a recovery code."""
+
     name: Name
     password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
+    code: Annotated[SecretStr, Field(max_length=100)] = SecretStr("")
 
 
 class Me(_Shown):
+    """`over` has the patterns of tasks that a right reaches, where it does not reach everything."""
+
     key: str
     subject: str
     issuer: str
     kind: str
     groups: list[str]
     rights: list[str]
+    over: dict[str, list[str]] = {}
     method: str
     authenticated_at: float
 

@@ -47,7 +47,7 @@ async def end(standing_id: str, caller: CallerHere, parts: PartsHere) -> Respons
         if one.id == standing_id and (
             may_vote(approval, identity)
             or is_own(approval, identity)
-            or may(parts.policies.current, identity, Right.REVOKE)
+            or may(parts.policies.current, identity, Right.REVOKE, task=approval.task)
         ):
             facts = {
                 "approval": approval.id,

@@ -18,11 +18,12 @@ from taskgate.cli.profile import Profile
 from taskgate.cli.times import seconds_of
 
 if TYPE_CHECKING:
-    from taskgate.api.shapes import GrantShown
+    from taskgate.api.shapes import GrantIssued, GrantShown, LoggedIn
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 30m, 1h, 1h30m.")]
 MAX_PASSWORD_CHARS = 16 * 1024
+SECOND_FACTOR = "urn:taskgate:problem:second-factor-needed"
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +61,11 @@ def login(
         ),
     ] = "",
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+        bool,
+        typer.Option(
+            "--password-stdin",
+            help="Read the password, and the code on a second line, from standard input.",
+        ),
     ] = False,
     oidc: Annotated[
         str, typer.Option(metavar="PROVIDER", help="Sign in at this OpenID provider.")
@@ -83,8 +88,6 @@ def login(
     ] = False,
 ) -> None:
     """Sign in; the API token is kept in a file only you can read."""
-    from taskgate.api.shapes import LoggedIn
-
     known = profiles.load()
     server = (server or known.server).rstrip("/")
     ca_file = trusted_ca(server, ca) if ca else (known.ca_file if server == known.server else "")
@@ -110,9 +113,24 @@ def login(
     if not name:
         stop("say who you are: taskgate login NAME", Exit.USAGE)
     password = ask_password("Password", from_stdin=password_stdin)
-    answer = client.post("/v1/login", LoggedIn, {"name": name, "password": password})
+    answer = _signed_in_locally(
+        client, {"name": name, "password": password}, from_stdin=password_stdin
+    )
     profiles.save(Profile(server, ca_file, name, answer.token, answer.expires_at))
     tell(f"signed in to {server} as {answer.me.subject} until {at(answer.expires_at)}")
+
+
+def _signed_in_locally(client: Client, body: dict[str, str], *, from_stdin: bool) -> LoggedIn:
+    """Asks for a code where the gateway does; the second line of standard input may bring it."""
+    from taskgate.api.shapes import LoggedIn
+
+    try:
+        return client.post("/v1/login", LoggedIn, body)
+    except Refused as refused:
+        if refused.type != SECOND_FACTOR or not (from_stdin or sys.stdin.isatty()):
+            raise
+    code = ask_password("Code of your authenticator app, or a recovery code", from_stdin=from_stdin)
+    return client.post("/v1/login", LoggedIn, {**body, "code": code})
 
 
 def logout() -> None:
@@ -138,7 +156,11 @@ def whoami(as_json: Json = False) -> None:
         return
     say(f"{me.subject} ({me.kind}, by {me.issuer}, {me.method})")
     say(f"  groups: {', '.join(me.groups) or 'none'}")
-    say(f"  may:    {', '.join(me.rights) or 'take up tasks'}")
+    rights = [
+        right + (f" ({', '.join(me.over[right])})" if right in me.over else "")
+        for right in me.rights
+    ]
+    say(f"  may:    {', '.join(rights) or 'take up tasks'}")
 
 
 def tasks(as_json: Json = False) -> None:
@@ -180,6 +202,11 @@ def request(
     if as_json:
         print_json(issued.grant)
         return
+    print_issued(issued)
+
+
+def print_issued(issued: GrantIssued) -> None:
+    """A fresh grant, and how to use it."""
     grant = issued.grant
     say(f"grant {grant.id}: {grant.task} until {at(grant.expires_at)}")
     for reach in issued.connections:

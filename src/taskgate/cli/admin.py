@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     user.command("disable")(user_disable)
     user.command("enable")(user_enable)
     user.command("list")(user_list)
+    user.command("reset-mfa")(user_reset_mfa)
     app.add_typer(user, name="user")
     secret.command("set")(secret_set)
     secret.command("remove")(secret_remove)
@@ -193,6 +194,25 @@ def _set_disabled(name: str, disabled: bool, config: Path | None) -> None:
             await users.set_disabled(name, disabled, state.clock.now())
 
     on_host(config, work)
+
+
+def user_reset_mfa(name: str, config: OnHost = None) -> None:
+    """Take all of a user's second factors away; their sign-ins and grants end."""
+    if config is None:
+        from taskgate.api.factor_shapes import FactorsReset
+
+        removed = signed_in().post(path("users", name, "reset-mfa"), FactorsReset).removed
+    else:
+
+        async def work(state: State) -> int:
+            from taskgate.gateway.foundation import local_users
+            from taskgate.identity.local import normal_name
+
+            async with local_users(state) as users:
+                return await users.second.reset(normal_name(name), state.clock.now())
+
+        removed = on_host(config, work)
+    tell(f"{name} has no second factor any more ({removed} removed), and must sign in again")
 
 
 def user_list(config: OnHost = None, as_json: Json = False) -> None:

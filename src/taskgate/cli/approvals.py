@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from taskgate.api.visible import hidden_count, visible
+from taskgate.cli import break_glass
 from taskgate.cli.access import Json
 from taskgate.cli.client import Client, path, signed_in
 from taskgate.cli.exits import Exit, stop
@@ -172,6 +173,11 @@ def approve(
     """Approve a held request, and with --shape more like it for a while."""
     from taskgate.api.shapes import ApprovalShown
 
+    if approval.startswith(break_glass.PREFIX):
+        if shape:
+            stop("break-glass is agreed to once, not in advance", Exit.USAGE)
+        break_glass.decide(signed_in(), approval, "approve", reason)
+        return
     if not shape and (lasts or uses):
         stop("--for and --uses belong to --shape", Exit.USAGE)
     body: dict[str, object] = {"scope": "shape" if shape else "once", "reason": reason}
@@ -192,5 +198,8 @@ def deny(
     """Deny a held request; the client gets your reason in its error."""
     from taskgate.api.shapes import ApprovalShown
 
+    if approval.startswith(break_glass.PREFIX):
+        break_glass.decide(signed_in(), approval, "deny", reason)
+        return
     signed_in().post(path("approvals", approval, "deny"), ApprovalShown, {"reason": reason})
     tell(f"{approval} is denied")

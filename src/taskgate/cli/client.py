@@ -29,7 +29,7 @@ MAX_ANSWER_BYTES = 256 * 1024 * 1024
 
 
 class Refused(Stop):
-    """The API said no. `status` is HTTP's."""
+    """The API said no. `status` is HTTP's, `type` the problem's (RFC 9457)."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         # OAuth's endpoints have words of their own (RFC 6749 section 5.2).
@@ -43,6 +43,7 @@ class Refused(Stop):
             hint=str(problem.get("hint") or ""),
         )
         self.status = status
+        self.type = str(problem.get("type") or "")
 
 
 @dataclass(frozen=True, slots=True)

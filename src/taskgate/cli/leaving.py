@@ -171,6 +171,15 @@ def _print_hygiene(found: HygieneShown) -> None:
         ),
         "none",
     )  # fmt: skip
+    say("\nbreak-glass without a review in time:")
+    print_table(
+        ("ID", "WHO", "TASK", "USED", "DUE"),
+        (
+            (one.id, one.who, one.task, at(one.used_at), at(one.due_at))
+            for one in found.overdue_reviews
+        ),
+        "none",
+    )
     say("\npeople who have not come in:")
     print_table(
         ("WHO", "KEPT AS", "SINCE", "LAST"),

@@ -16,8 +16,11 @@ from taskgate.cli import (
     access,
     admin,
     approvals,
+    bootstrap,
+    break_glass,
     delegation,
     leaving,
+    mfa,
     policy,
     records,
     run,
@@ -59,8 +62,11 @@ def _options(
 
 
 access.register(app)
+mfa.register(app)
 delegation.register(app)
 leaving.register(app)
+break_glass.register(app)
+bootstrap.register(app)
 run.register(app)
 workload.register(app)
 approvals.register(app)

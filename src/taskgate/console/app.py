@@ -9,13 +9,14 @@ from urllib.parse import quote
 from fastapi import APIRouter, FastAPI, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from taskgate.api.access import Doors, end_grant, grants_of
+from taskgate.api.access import end_grant, grants_of
 from taskgate.api.approvals import decide, look_at, waiting_for
 from taskgate.api.caller import Caller, PartsHere, client_address, may
 from taskgate.api.problems import TooMany, problem_of
 from taskgate.api.records import end_session, may_see_all, sessions_of
 from taskgate.api.saml import DoorHere, drop_flow_cookie, flow_cookie, going
 from taskgate.api.shapes import ApprovalShown
+from taskgate.api.signing_in import Doors
 from taskgate.api.visible import hidden_count
 from taskgate.console.forms import (
     ANONYMOUS_COOKIE,

@@ -21,10 +21,13 @@ from typing import Any
 
 import yaml
 
+from taskgate.gateway.secrets import Secrets
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.passwords import Passwords
+from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.errors import Conflict
 from taskgate.model.identity import IdentityKind
+from taskgate.model.resource import SecretRef
 from taskgate.store.open import open_store
 
 START_TIMEOUT_S = 60.0
@@ -164,7 +167,9 @@ class OwnGate:
         passwords = Passwords()
         try:
             async with open_store(f"sqlite+aiosqlite:///{self.state / 'taskgate.db'}") as store:
-                users = LocalUsers(store.users, store.attempts, passwords)
+                key = SecretRef("file", str(self.state / "master.key"))
+                second = SecondFactors(store.factors, Secrets(store.secrets, key), "taskgate")
+                users = LocalUsers(store.users, store.attempts, passwords, second)
                 for person in people:
                     with contextlib.suppress(Conflict):
                         await users.add(

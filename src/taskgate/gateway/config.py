@@ -159,6 +159,38 @@ class ScimProvider(_Section):
         return "" if self.issuer == "local" else f"{self.issuer}/"
 
 
+class LocalUsersSection(_Section):
+    """The gate's own users. `enabled: false` lets none of them in by any door, and ends what they
+    have: sign-ins, grants, agents that act for them."""
+
+    enabled: bool = True
+
+
+class AlertHook(_Section):
+    """Where alerts are sent to, as JSON. `secret` signs them (`X-Taskgate-Signature`)."""
+
+    url: str
+    secret: Reference | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _not_in_clear(cls, value: str) -> str:
+        parts = urlsplit(value)
+        loopback = parts.hostname in LOOPBACK
+        if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+            raise ValueError("write an https:// address (http:// for this host itself alone)")
+        if parts.username or parts.password:
+            raise ValueError("a password has no place in this file; use secret")
+        return value
+
+
+class AlertsSection(_Section):
+    """Who is told of break-glass, overdue reviews and a first administrator, beside the log, the
+    metrics and `taskgate alerts`."""
+
+    webhook: AlertHook | None = None
+
+
 class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -183,6 +215,8 @@ class Config(_Section):
     saml: Annotated[list[SamlProvider], AfterValidator(ensure_single)] = Field(default_factory=list)
     saml_key: SamlKey | None = None
     scim: ScimProvider | None = None
+    local_users: LocalUsersSection = LocalUsersSection()
+    alerts: AlertsSection = AlertsSection()
     drain_s: Annotated[float, Field(ge=0, le=3600, strict=False)] = limits.DRAIN_S
     node: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
     public_url: str = ""
@@ -202,6 +236,17 @@ class Config(_Section):
         both = {one.name for one in self.oidc} & {one.name for one in self.saml}
         if both:
             raise ValueError(f"two providers have the name {min(both)}")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_can_come_in(self) -> Config:
+        if self.local_users.enabled:
+            return self
+        if self.scim is not None and self.scim.issuer == "local":
+            raise ValueError(
+                "local_users are switched off, and scim.issuer is local: nobody whom it keeps"
+                " could come in; name the provider's entry under oidc there"
+            )
         return self
 
     @property

@@ -17,6 +17,7 @@ from taskgate.gateway.policies import Policies
 from taskgate.gateway.secrets import Secrets, read_secret_file
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.passwords import Passwords
+from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig
 from taskgate.model.secret import Secret
@@ -96,7 +97,8 @@ async def local_users(state: State) -> AsyncIterator[LocalUsers]:
     """The gate's own users."""
     passwords = Passwords()
     try:
-        yield LocalUsers(state.store.users, state.store.attempts, passwords)
+        second = SecondFactors(state.store.factors, state.secrets, "taskgate")
+        yield LocalUsers(state.store.users, state.store.attempts, passwords, second)
     finally:
         passwords.close()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from taskgate.gateway.alerts import Alerts
+from taskgate.gateway.bootstrap import Bootstrap
+from taskgate.gateway.break_glass import BreakGlasses
 from taskgate.gateway.holds import Holds
 from taskgate.gateway.leaving import Leaving
 from taskgate.gateway.outside import Outside
@@ -40,6 +43,8 @@ class People:
     delegation: Delegation
     leaving: Leaving
     use_map: UseMap
+    break_glasses: BreakGlasses
+    bootstrap: Bootstrap
     scim: Scim | None = None
 
 
@@ -74,5 +79,6 @@ class Parts:
     sessions: Connected
     policies: Policies
     records: Records
+    alerts: Alerts
     secrets: Secrets
     outside: Outside

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig, Conflict, StoreUnavailable
 from taskgate.model.ports import PolicyStore
 from taskgate.model.token import PolicyVersion
 from taskgate.policy.load import load_dir, load_files
-from taskgate.policy.rules import Policy
+from taskgate.policy.rules import Members, Policy, Right, Role
 
 POLL_S = 1.0
 HISTORY = 200
 FROM_FILES = "files"
 _NOTHING = Policy(version="none", resources={}, tasks={}, roles={}, files={})
+
+
+def _entrusting(policy: Policy, person: str) -> Policy:
+    role = Role(
+        name=Policies.ENTRUSTED,
+        description="Whoever used the one-time code of the first run",
+        source=Policies.ENTRUSTED,
+        members=Members(frozenset(), frozenset({person})),
+        rights=frozenset({Right.ADMINISTER, Right.AUTHOR}),
+    )
+    return replace(policy, roles={**policy.roles, f" {role.name}": role})
 
 
 class Policies:
@@ -26,17 +39,36 @@ class Policies:
     and other files are refused. Without, the store's newest applied version counts, on every node.
     """
 
+    # The name of their role; a file's would have no capital letter.
+    ENTRUSTED: ClassVar = "First administrator"
+
     def __init__(self, folder: Path | None, store: PolicyStore, clock: Clock) -> None:
         self._folder = folder
         self._store = store
         self._clock = clock
         self._current = _NOTHING
+        # Whoever used the one-time code of a first run, until when, and the policy with their role.
+        self._entrusted: tuple[str, float] | None = None
+        self._with_entrusted: Policy | None = None
         self._one_change = asyncio.Lock()
         self._listeners: list[Callable[[Policy], None]] = []
 
     @property
     def current(self) -> Policy:
-        return self._current
+        if self._entrusted is None:
+            return self._current
+        person, until = self._entrusted
+        if self._clock.now() >= until:
+            self._entrusted = self._with_entrusted = None
+            return self._current
+        if self._with_entrusted is None:
+            self._with_entrusted = _entrusting(self._current, person)
+        return self._with_entrusted
+
+    def entrust(self, person: str, until: float) -> None:
+        """Gives a person (an `Identity.key`) the rights of a first administrator until then."""
+        if (person, until) != self._entrusted and self._clock.now() < until:
+            self._entrusted, self._with_entrusted = (person, until), None
 
     @property
     def folder(self) -> Path | None:
@@ -127,5 +159,6 @@ class Policies:
         if policy.version == self._current.version:
             return
         self._current = policy
+        self._with_entrusted = None
         for listener in self._listeners:
             listener(policy)

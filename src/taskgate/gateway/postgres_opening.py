@@ -125,6 +125,7 @@ class Opening:
             started_at=rights.clock.now(),
             step=grant.step,
             chain=grant.chain,
+            break_glass=grant.break_glass,
         )
         recording = backing.journal.open(info, reason=grant.reason)
         gate = TaskGate(

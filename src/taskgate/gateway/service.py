@@ -14,14 +14,18 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.types import ASGIApp
 
 from taskgate import __version__
+from taskgate.gateway.alerts import Alerts
+from taskgate.gateway.bootstrap import Bootstrap
+from taskgate.gateway.break_glass import BreakGlasses
 from taskgate.gateway.config import Config, ScimProvider
 from taskgate.gateway.explaining import Explaining
-from taskgate.gateway.foundation import Foundation, lay_foundation
+from taskgate.gateway.foundation import Foundation, State, lay_foundation
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.holds import Holds
 from taskgate.gateway.indexing import Feeder
@@ -40,13 +44,15 @@ from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.use_map import UseMap
 from taskgate.gateway.watchman import Watchman
 from taskgate.gateway.web import WebServer
+from taskgate.gateway.webhook import Webhook
 from taskgate.identity.delegation import Delegation
 from taskgate.identity.grants import Grants
-from taskgate.identity.listing import Directory
+from taskgate.identity.listing import Directory, Listing, NobodyLocal
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
 from taskgate.identity.passwords import Passwords
 from taskgate.identity.proven_logins import ProvenLogins
+from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
@@ -109,6 +115,17 @@ async def _scim_door(secrets: Secrets, scim: ScimProvider) -> ScimDoor:
     return door
 
 
+async def _webhook(stack: AsyncExitStack, config: Config, state: State) -> Webhook | None:
+    """Raises: BadConfig where its secret is missing."""
+    wanted = config.alerts.webhook
+    if wanted is None:
+        return None
+    secret = await state.secrets.get(wanted.secret.ref()) if wanted.secret is not None else None
+    webhook = Webhook(wanted.url, secret)
+    stack.push_async_callback(webhook.close)
+    return webhook
+
+
 class _Service:
     """The parts above the foundation. One catch point: `run`."""
 
@@ -132,7 +149,9 @@ class _Service:
         directory = None
         if config.scim is not None:
             directory = Directory(store.directory, (config.scim.issuer,), config.scim.group_prefix)
-        grants = Grants(store.grants, foundation.policies, clock, directory)
+        local = config.local_users.enabled
+        listing: Listing | None = directory if local else NobodyLocal(directory)
+        grants = Grants(store.grants, foundation.policies, clock, listing)
         sessions = self._sessions = Sessions(clock)
         grants.on_end(sessions.grants_ended)
         holds = Holds(store.approvals, grants, foundation.policies, clock, config.node)
@@ -185,9 +204,18 @@ class _Service:
 
         feeder = Feeder(config.audit_dir, store.audit, config.state_dir)
         tls = tuple(one for one in (api_tls, postgres_tls) if one is not None)
-        self._watchman = Watchman(foundation, grants, sessions, feeder, tls, self._signals)
-        host, told_port = config.postgres_endpoint(postgres_port)
         records = Records(foundation.journal, store.audit, feeder, clock)
+        alerts = Alerts(store.alerts, self._signals, clock, await _webhook(stack, config, state))
+        break_glasses = BreakGlasses(
+            store.break_glass, grants, foundation.policies, records, alerts, clock
+        )
+        bootstrap = self._bootstrap = Bootstrap(
+            store.bootstrap, foundation.policies, records, alerts, clock
+        )
+        self._watchman = Watchman(
+            foundation, grants, sessions, feeder, tls, self._signals, break_glasses
+        )
+        host, told_port = config.postgres_endpoint(postgres_port)
         issuers = directory.issuers if directory is not None else ()
         use_map = UseMap(store.usage, store.grants, foundation.policies, records, clock, issuers)
         leaving = Leaving(store.leaving, grants, holds, use_map, records, clock)
@@ -197,22 +225,28 @@ class _Service:
                 Provisioning(store.directory, directory, leaving, grants, records, clock),
                 await _scim_door(state.secrets, config.scim),
             )
+        second = SecondFactors(
+            store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
+        )
         parts = Parts(
             reach=Reach(base_url, host, told_port, True, postgres_tls.ca_pem),
             clock=clock,
             people=People(
-                LocalUsers(store.users, store.attempts, passwords),
-                Logins(store.logins, clock, directory),
+                LocalUsers(store.users, store.attempts, passwords, second, enabled=local),
+                Logins(store.logins, clock, listing),
                 grants,
                 Delegation(store.grants, grants, foundation.policies, clock),
                 leaving,
                 use_map,
+                break_glasses,
+                bootstrap,
                 scim,
             ),
             holds=holds,
             sessions=Connected(sessions, store.sessions),
             policies=foundation.policies,
             records=records,
+            alerts=alerts,
             secrets=state.secrets,
             outside=outside,
         )
@@ -235,9 +269,13 @@ class _Service:
         records = self._running.parts.records
         facts = {"version": __version__, "node": self._config.node}
         await records.log(EventKind.GATEWAY_STARTED, None, facts)
+        await self._offer_code()
         self._tasks["serve the API"] = asyncio.create_task(self._web.serve(self._app))
         for name, duty in self._watchman.duties.items():
             self._tasks[name] = asyncio.create_task(duty(), name=name)
+        self._tasks["follow the first administrator"] = asyncio.create_task(
+            self._bootstrap.follow()
+        )
         self._listen_for_signals()
         try:
             answering = asyncio.create_task(self._web.wait_started())
@@ -263,6 +301,12 @@ class _Service:
             await records.log(EventKind.GATEWAY_STOPPED, None, facts | {"reason": died})
         _log.info("gateway.stopped")
         return 1 if died else 0
+
+    async def _offer_code(self) -> None:
+        """Where nobody can administer, whoever sees the terminal or the log may begin."""
+        users = self._running.parts.people.users
+        known = await users.list() if users.enabled else ()
+        await self._bootstrap.start(known, outside=bool(self._config.oidc))
 
     async def _until_stopped(self) -> str:
         """Waits for a signal; or for a duty that ended, whose name it gives."""

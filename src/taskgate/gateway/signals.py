@@ -56,6 +56,15 @@ class Signals:
         self._login_failures = Counter(
             "taskgate_login_failures", "Refused sign-ins, by door.", ["door"], registry=registry
         )
+        self._alerts = Counter(
+            "taskgate_alerts", "Alerts raised, by kind.", ["kind"], registry=registry
+        )
+        self.reviews_open = Gauge(
+            "taskgate_reviews_open", "Uses of break-glass without a review.", registry=registry
+        )
+        self.reviews_overdue = Gauge(
+            "taskgate_reviews_overdue", "Those whose review is overdue.", registry=registry
+        )
         self.recording_errors = Counter(
             "taskgate_recording_errors",
             "Events that could not be written; their requests were refused.",
@@ -92,6 +101,10 @@ class Signals:
     def login_failed(self, door: str) -> None:
         """`door` is a protocol's name, `api` or `console`."""
         self._login_failures.labels(door).inc()
+
+    def alert(self, kind: str) -> None:
+        """`kind` is one of the gateway's own words."""
+        self._alerts.labels(kind).inc()
 
     def api_answered(self, status: int) -> None:
         self._api.labels(f"{status // 100}xx").inc()

@@ -1,7 +1,10 @@
 """Who may vote on a held request, and what the votes come to. Pure."""
 
+from typing import Protocol
+
 from taskgate.model import limits
 from taskgate.model.approval import Approval, ApprovalState, StandingApproval, StandingOffer, Vote
+from taskgate.model.decision import ApprovalDemand
 from taskgate.model.errors import BadConfig, Denied
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.ids import new_id
@@ -9,7 +12,20 @@ from taskgate.policy.people import may_vote, same_person, votes_meet
 from taskgate.policy.rules import StandingLimit
 
 
-def ensure_may_vote(approval: Approval, identity: Identity) -> None:
+class Asked(Protocol):
+    """Something that people are asked to agree to."""
+
+    @property
+    def requester_keys(self) -> frozenset[str]: ...
+
+    @property
+    def rule(self) -> str: ...
+
+    @property
+    def demands(self) -> tuple[ApprovalDemand, ...]: ...
+
+
+def ensure_may_vote(approval: Asked, identity: Identity) -> None:
     """That this caller, with the groups it has now, is one of those who were asked.
 
     Raises: Denied. People vote themselves: neither an agent nor a workload does for them; and

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from taskgate.gateway.break_glass import BreakGlasses
 from taskgate.gateway.foundation import Foundation
 from taskgate.gateway.indexing import Feeder
 from taskgate.gateway.sessions import Sessions
@@ -23,6 +24,7 @@ LAPSE_EVERY_S = 60.0
 RENEW_EVERY_S = 3600.0
 GAUGE_EVERY_S = 15.0
 LOOK_EVERY_S = 1.0
+REVIEWS_EVERY_S = 5.0
 _log = structlog.get_logger(__name__)
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -38,6 +40,7 @@ class Watchman:
         feeder: Feeder,
         tls: tuple[ListenerTls, ...],
         signals: Signals,
+        break_glasses: BreakGlasses,
     ) -> None:
         self._foundation = foundation
         self._grants = grants
@@ -45,6 +48,7 @@ class Watchman:
         self._feeder = feeder
         self._tls = tls
         self._signals = signals
+        self._break_glasses = break_glasses
         self._draining = False
         self._one_look = asyncio.Lock()
         self._looked: tuple[float, Readiness] | None = None
@@ -60,6 +64,7 @@ class Watchman:
             "feed the index": self._feeder.follow,
             "renew certificates": self._renew,
             "look after the gauge": self._gauge,
+            "look after reviews": self._reviews,
         }
 
     def drain(self) -> None:
@@ -122,6 +127,16 @@ class Watchman:
         while True:
             self._signals.ready.set(int((await self.ready()).ready))
             await asyncio.sleep(GAUGE_EVERY_S)
+
+    async def _reviews(self) -> None:
+        while True:
+            try:
+                waiting, overdue = await self._break_glasses.look()
+                self._signals.reviews_open.set(waiting)
+                self._signals.reviews_overdue.set(overdue)
+            except StoreUnavailable as error:
+                _log.warning("reviews.not_looked_at", why=error.message)
+            await asyncio.sleep(REVIEWS_EVERY_S)
 
     async def _mark(self) -> None:
         journal, clock = self._foundation.journal, self._foundation.state.clock

@@ -70,6 +70,12 @@ class Delegation:
             raise Denied(
                 f"task {parent.task} is not in the policy any more", rule="unknown is refused"
             )
+        if parent.break_glass:
+            raise Denied(
+                "nothing is derived from a grant that was given by break-glass",
+                rule=f"{task.name}/break_glass",
+                hint="whoever broke the glass uses it themselves",
+            )
         if wish.permit is not None:
             narrowed(task, wish.permit, parent.id)
         identity = _holder(parent.identity, wish.agent)

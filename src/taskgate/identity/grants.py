@@ -2,12 +2,12 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from taskgate.identity.listing import Directory
+from taskgate.identity.listing import Listing
 from taskgate.identity.revocations import EndListener, Revocations
 from taskgate.identity.tokens import hash_token, looks_right, new_token
 from taskgate.model import limits
@@ -19,8 +19,8 @@ from taskgate.model.ids import new_id
 from taskgate.model.ports import GrantStore
 from taskgate.model.token import GrantSelector, Revocation, Token
 from taskgate.policy.hours import closes_at, open_at
-from taskgate.policy.people import closed_reason, may_take_up
-from taskgate.policy.rules import Policy, Task
+from taskgate.policy.people import closed_reason, may_take_up, why_not_member
+from taskgate.policy.rules import BreakGlassRule, Policy, Task
 
 # One message for a wrong token, task or resource, and for a grant that is over.
 _REFUSED: Final = "no grant for this task goes with this token"
@@ -63,9 +63,9 @@ class Grants:
         store: GrantStore,
         policy: PolicySource,
         clock: Clock,
-        directory: Directory | None = None,
+        directory: Listing | None = None,
     ) -> None:
-        """`directory` adds what a provider says of people by SCIM, where one does."""
+        """`directory` says what counts of somebody now, where anything does."""
         self._store = store
         self._policy = policy
         self._clock = clock
@@ -116,10 +116,17 @@ class Grants:
             not_before=now,
             expires_at=now + asked_s,
         )
+        return await self.give(grant)
+
+    async def give(self, grant: Grant) -> Issued:
+        """A grant that somebody else has judged, with its token.
+
+        Raises: NotAuthenticated if the person was cut off meanwhile, OverLimit, StoreUnavailable.
+        """
         token, token_hash = new_token()
         kept = await self._store.add(
             grant,
-            Token(token_hash, grant.id, now, grant.expires_at),
+            Token(token_hash, grant.id, grant.not_before, grant.expires_at),
             limits.MAX_GRANTS_PER_PERSON,
         )
         if not kept:
@@ -220,7 +227,7 @@ class Grants:
         task = self._policy.current.tasks.get(grant.task)
         if task is None or not grant.live(now) or self._revocations.ended(grant.id) is not None:
             return 0.0
-        closes = closes_at(task, now)
+        closes = None if grant.break_glass else closes_at(task, now)
         until = grant.expires_at if closes is None else min(closes, grant.expires_at)
         return max(0.0, until - now)
 
@@ -229,11 +236,19 @@ class Grants:
         return await self._store.get(grant_id)
 
     async def list(
-        self, selector: GrantSelector | None = None, *, live: bool = True, limit: int = 100
+        self,
+        selector: GrantSelector | None = None,
+        *,
+        live: bool = True,
+        limit: int = 100,
+        tasks: Collection[str] | None = None,
     ) -> tuple[Grant, ...]:
-        """Newest first; all of them without a selector. Raises: StoreUnavailable."""
+        """Newest first; all of them without a selector. `tasks` are patterns of task names; None
+        for all. Raises: StoreUnavailable."""
         live_at = self._clock.now() if live else None
-        return await self._store.find(selector or GrantSelector(), live_at, min(limit, MAX_FOUND))
+        return await self._store.find(
+            selector or GrantSelector(), live_at, min(limit, MAX_FOUND), tasks=tasks
+        )
 
     async def revoke(self, selector: GrantSelector, why: str) -> tuple[Revocation, ...]:
         """Ends live grants and what was delegated from them. Sessions on this node are told
@@ -293,6 +308,9 @@ class Grants:
                 rule=f"{grant.task}/resources",
                 hint="the policy has changed; taskgate tasks lists what there is",
             )
+        if grant.break_glass:
+            ensure_may_break_glass(task, grant.identity)
+            return
         if not may_take_up(task, grant.identity):
             raise Denied(
                 f"{grant.identity.key} may not take up task {grant.task} any more",
@@ -357,6 +375,20 @@ def task_open_to(
         )
     _ensure_open(task, now)
     return task
+
+
+def ensure_may_break_glass(task: Task, identity: Identity) -> BreakGlassRule:
+    """What the task says of breaking glass. Raises: Denied for everyone it does not name; they do
+    not learn whether it says anything."""
+    rule = task.break_glass
+    person = identity.kind is IdentityKind.HUMAN and identity.acts_for is None
+    if rule is None or not person or why_not_member(rule.members, identity):
+        raise Denied(
+            f"there is no task {task.name} for which {identity.key} may break glass",
+            rule="break_glass",
+            hint="break_glass in a task's file says who may",
+        )
+    return rule
 
 
 def checked_reason(reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Protocol
 
 from taskgate.identity.local import ISSUER, normal_name
 from taskgate.model.errors import BadConfig, NotAuthenticated
@@ -10,6 +11,34 @@ from taskgate.model.ports import DirectoryStore
 
 _REFUSED = "the directory has shut this person out"
 _REFUSED_HINT = "whoever keeps the directory can let them in again"
+
+
+class Listing(Protocol):
+    """Looks at each identity again, whenever something rests on it."""
+
+    async def current(self, identity: Identity) -> Identity:
+        """Raises: NotAuthenticated for somebody who no longer counts; StoreUnavailable."""
+        ...
+
+
+class NobodyLocal:
+    """Where local sign-in is switched off, no local user counts any more: not by a sign-in or a
+    grant from before, and not behind an agent."""
+
+    def __init__(self, further: Listing | None = None) -> None:
+        self._further = further
+
+    async def current(self, identity: Identity) -> Identity:
+        """See `Listing`."""
+        one: Identity | None = identity
+        while one is not None:
+            if one.issuer == ISSUER:
+                raise NotAuthenticated(
+                    "local users are switched off at this gateway",
+                    hint="sign in at your identity provider: taskgate login --oidc PROVIDER",
+                )
+            one = one.acts_for
+        return identity if self._further is None else await self._further.current(identity)
 
 
 class Directory:

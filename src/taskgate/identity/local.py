@@ -7,8 +7,9 @@ import unicodedata
 from typing import Final
 
 from taskgate.identity.passwords import Passwords
+from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.account import Backoff, User
-from taskgate.model.errors import BadConfig, NotAuthenticated
+from taskgate.model.errors import BadConfig, NotAuthenticated, SecondFactorNeeded
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.ports import AttemptStore, UserStore
 
@@ -21,8 +22,10 @@ _GROUP = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 PER_USER: Final = Backoff(free=5, first_s=1.0, most_s=900.0, forget_s=3600.0)
 PER_SOURCE: Final = Backoff(free=30, first_s=1.0, most_s=900.0, forget_s=3600.0)
 
-# One message for a wrong name, a wrong password, a disabled user and too many attempts.
-_REFUSED: Final = "sign-in failed: the name or the password is wrong, or there were too many tries"
+# One message for a wrong name, a wrong password or code, a disabled user and too many attempts.
+_REFUSED: Final = (
+    "sign-in failed: the name, the password or the code is wrong, or there were too many tries"
+)
 _REFUSED_HINT: Final = "after several failures each new try must wait longer, 15 minutes at most"
 
 
@@ -45,14 +48,33 @@ class LocalUsers:
 
     issuer = ISSUER
 
-    def __init__(self, users: UserStore, attempts: AttemptStore, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        users: UserStore,
+        attempts: AttemptStore,
+        passwords: Passwords,
+        second: SecondFactors,
+        *,
+        enabled: bool = True,
+    ) -> None:
+        """Where not `enabled`, users can be kept and nobody signs in."""
         self._users = users
         self._attempts = attempts
         self._passwords = passwords
+        self.second = second
+        self.enabled = enabled
 
-    async def sign_in(self, name: str, password: str, now: float, *, source: str = "") -> Identity:
+    async def sign_in(
+        self, name: str, password: str, now: float, *, source: str = "", code: str = ""
+    ) -> Identity:
         """See `IdentityProvider.sign_in`. Every path that gets past the wait does the same work:
-        one look-up and one argon2 check, for a user that is not there as well."""
+        the same look-ups and one argon2 check, for a user that is not there as well. `code` is
+        an authenticator app's, or a recovery code; it counts where the user has a second factor.
+
+        Also raises: SecondFactorNeeded where the password is right, a code is needed and none was
+        given. That try counts as a failure until one with the code succeeds.
+        """
+        self.ensure_enabled()
         try:
             normal: str | None = normal_name(name)
         except BadConfig:
@@ -66,6 +88,7 @@ class LocalUsers:
         user = await self._users.get(normal if normal is not None else "")
         # Looked up for everyone, so that an agent's name takes no longer than another.
         principal = await self._users.get(user.acts_for if user is not None else "")
+        factors = await self.second.of(user.name if user is not None else "")
         password_hash = user.password_hash if user is not None else None
         matched = await self._passwords.matches(password_hash, password)
         if user is None or not matched or user.disabled:
@@ -82,6 +105,17 @@ class LocalUsers:
                 authenticated_at=now,
                 method="agent",
             )
+        method = "password"
+        if factors.demanded:
+            if not code:
+                raise SecondFactorNeeded(
+                    "the code of your authenticator app is needed too, or a recovery code",
+                    hint="send both together; with a passkey alone, sign in at the console",
+                )
+            proved = await self.second.check(user.name, factors, code, now)
+            if not proved:
+                raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
+            method = f"password+{proved}"
         await self._attempts.succeeded(user_key, (source_key,))
         if self._passwords.outdated(user.password_hash):
             renewed = await self._passwords.hash(password)
@@ -92,9 +126,17 @@ class LocalUsers:
             kind=user.kind,
             groups=user.groups,
             authenticated_at=now,
-            method="password",
+            method=method,
             acts_for=behind,
         )
+
+    def ensure_enabled(self) -> None:
+        """Raises: NotAuthenticated where the configuration has switched local sign-in off."""
+        if not self.enabled:
+            raise NotAuthenticated(
+                "local sign-in is switched off at this gateway",
+                hint="sign in at your identity provider: taskgate login --oidc PROVIDER",
+            )
 
     async def add(
         self,

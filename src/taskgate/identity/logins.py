@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from taskgate.identity.listing import Directory
+from taskgate.identity.listing import Listing
 from taskgate.identity.tokens import TokenKind, hash_token, looks_right, new_token
 from taskgate.model import limits
 from taskgate.model.account import Login
@@ -29,8 +29,8 @@ class Logins:
     """Issues and checks API tokens. A check always asks the store, so that signing out, cutting
     off and taking groups away count at once on every node."""
 
-    def __init__(self, store: LoginStore, clock: Clock, directory: Directory | None = None) -> None:
-        """`directory` adds what a provider says of people by SCIM, where one does."""
+    def __init__(self, store: LoginStore, clock: Clock, directory: Listing | None = None) -> None:
+        """`directory` says what counts of somebody now, where anything does."""
         self._store = store
         self._clock = clock
         self._directory = directory

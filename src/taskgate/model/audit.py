@@ -3,6 +3,7 @@
 The recordings are the truth; entries are derived from them (`recording.index`) and can be rebuilt.
 """
 
+import re
 from dataclasses import dataclass
 
 # What became of a request: the policy's word, and for a held one what people said.
@@ -68,8 +69,9 @@ class AuditQuery:
     `object` is read as `relation` and as `relation.column`, the relation with or without its
     schema (`object_readings`). `kind` is a kind of data; `outcomes` any of OUTCOMES.
     `since` (inclusive) and `until` (exclusive) are seconds since the epoch; `text` is a part of
-    the statement. Names, kinds and text are compared without regard to case: an audit would
-    rather find too much. Answers are ordered by `at`, newest first, `limit` at most.
+    the statement. `tasks` are patterns of tasks (`*` stands for anything): of whoever may see only
+    what belongs to these; None for everything. All else is compared without regard to case: an
+    audit would rather find too much. Answers are ordered by `at`, newest first, `limit` at most.
     """
 
     who: str = ""
@@ -84,6 +86,7 @@ class AuditQuery:
     until: float | None = None
     text: str = ""
     limit: int = 1_000
+    tasks: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def object_readings(asked: str) -> tuple[ObjectReading, ...]:
 def matches(entry: AuditEntry, query: AuditQuery) -> bool:
     """Whether the entry answers the query: the meaning that every index keeps to."""
     return (
-        _is_or_empty(query.task, entry.task)
+        (query.tasks is None or any(fits(entry.task, pattern) for pattern in query.tasks))
+        and _is_or_empty(query.task, entry.task)
         and _is_or_empty(query.resource, entry.resource)
         and _is_or_empty(query.session, entry.session)
         and _is_or_empty(query.verb, entry.verb)
@@ -124,6 +128,12 @@ def matches(entry: AuditEntry, query: AuditQuery) -> bool:
         and (query.until is None or entry.at < query.until)
         and query.text.lower() in entry.text.lower()
     )
+
+
+def fits(task: str, pattern: str) -> bool:
+    """Whether a task's name fits a pattern, in which `*` stands for any characters."""
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return bool(task) and re.fullmatch(expression, task) is not None
 
 
 def _is_or_empty(asked: str, found: str) -> bool:

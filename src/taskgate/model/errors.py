@@ -31,6 +31,10 @@ class NotAuthenticated(TaskgateError):
     http_status = 401
 
 
+class SecondFactorNeeded(NotAuthenticated):
+    """The password was right, and is not enough."""
+
+
 class Unreadable(TaskgateError):
     """The input cannot be framed, parsed or attributed; it is refused."""
 

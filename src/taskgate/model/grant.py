@@ -34,6 +34,8 @@ class Grant:
     has a set of lines for each level that named any: an action must be permitted by the task and
     by every one of them. `uses_left` is how many sessions may still be opened under this grant
     itself, None for any number; one is taken from every grant of the chain that counts.
+    `break_glass` is the id of the break-glass that it was given by, empty for all others: such a
+    grant rests on the task's `break_glass`, not on its members and hours.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Grant:
     narrowings: tuple[tuple[Permitted, ...], ...] = ()
     uses_left: int | None = None
     chain: tuple[Link, ...] = ()
+    break_glass: str = ""
 
     def live(self, now: float) -> bool:
         """Whether the grant holds at `now` (hours are the task's, and checked apart)."""
@@ -59,7 +62,7 @@ class Grant:
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """One client connection under a grant, as records and lists show it. `step` and `chain` are
-    those of a derived grant."""
+    those of a derived grant, `break_glass` that of one given by it."""
 
     id: str
     grant_id: str
@@ -74,3 +77,4 @@ class SessionInfo:
     ended_why: str = ""
     step: str = ""
     chain: tuple[Link, ...] = ()
+    break_glass: str = ""

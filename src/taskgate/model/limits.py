@@ -173,3 +173,23 @@ SAML_ASSERTION_S = 3600.0
 SAML_CODE_S = 60.0
 # Names that are good once (assertions, requests, codes) and not over yet, all nodes together.
 MAX_ONCE = 100_000
+# A grant given by break-glass; requests for one, open at once, of one person.
+MAX_BREAK_GLASS_S = 4 * 3600.0
+MAX_BREAK_GLASS_PER_PERSON = 5
+# The one-time code of a first run, and the rights that it gives.
+BOOTSTRAP_CODE_S = 3600.0
+BOOTSTRAP_RIGHTS_S = 86400.0
+# Alerts on their way to a webhook, and one delivery.
+MAX_WEBHOOKS = 100
+WEBHOOK_TIMEOUT_S = 5.0
+# What lists of reviews and alerts show.
+MAX_ALERTS_LISTED = 1_000
+# Authenticators and passkeys of one local user, and the recovery codes given with the first.
+MAX_FACTORS_PER_USER = 10
+RECOVERY_CODES = 10
+# A code of an authenticator app counts one step of 30 s before and after its own time.
+TOTP_STEP_S = 30
+TOTP_DRIFT_STEPS = 1
+# Whoever changes how they sign in must have signed in within this.
+RECENT_SIGN_IN_S = 900.0
+MAX_FACTOR_TRIES_PER_PERSON_PER_MIN = 10

@@ -164,9 +164,15 @@ class GrantStore(Protocol):
         ...
 
     async def find(
-        self, selector: GrantSelector, live_at: float | None, limit: int
+        self,
+        selector: GrantSelector,
+        live_at: float | None,
+        limit: int,
+        *,
+        tasks: Collection[str] | None = None,
     ) -> tuple[Grant, ...]:
-        """Newest first; an empty selector means all. `live_at` leaves out what is over then."""
+        """Newest first; an empty selector means all. `live_at` leaves out what is over then.
+        `tasks` are patterns of task names; None for all."""
         ...
 
     async def revoke(self, selector: GrantSelector, at: float, why: str) -> tuple[Revocation, ...]:
@@ -279,8 +285,9 @@ class SessionStore(Protocol):
         task: str | None = None,
         live: bool | None = None,
         limit: int = 100,
+        tasks: Collection[str] | None = None,
     ) -> tuple[SessionInfo, ...]:
-        """Newest first."""
+        """Newest first. `tasks` are patterns of task names; None for all."""
         ...
 
 

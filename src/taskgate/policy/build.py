@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
+from taskgate.model.audit import fits
 from taskgate.model.decision import ApprovalDemand, Outcome, TaskLimits
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
@@ -14,6 +15,7 @@ from taskgate.policy.document import Document, Path
 from taskgate.policy.hours import parse_hours
 from taskgate.policy.models import (
     Approvers,
+    BreakGlassModel,
     ForMembers,
     HoldRule,
     LastsModel,
@@ -30,6 +32,7 @@ from taskgate.policy.resource_models import ResourceModel, SecretSource, split_a
 from taskgate.policy.rule_models import rules_of, words_of
 from taskgate.policy.rules import (
     AgentHold,
+    BreakGlassRule,
     Effect,
     Entry,
     Lasts,
@@ -47,6 +50,8 @@ from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec, nearest
 
 _DEFAULT_GRANT_S = 3600.0
+# As `Approvers.within` has it.
+_ROLE_HOLD_S = 900.0
 _NOBODY: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 _ANY_SPEC = VerbSpec(ANY_VERB, "everything", NameShape.FLEXIBLE, columns=False)
 
@@ -92,6 +97,25 @@ def build_role(model: RoleModel, document: Document) -> Role:
         document.where(),
         _members(model.for_),
         frozenset(Right(right) for right in model.may),
+        frozenset(model.tasks or ()),
+    )
+
+
+def demand_of_roles(roles: Iterable[Role], task: str) -> ApprovalDemand | None:
+    """Who approves for a task where its own holds do not say it; None for nobody."""
+    members = [
+        role.members
+        for role in roles
+        if Right.APPROVE in role.rights
+        and (not role.tasks or any(fits(task, one) for one in role.tasks))
+    ]
+    if not members:
+        return None
+    return ApprovalDemand(
+        groups=frozenset().union(*(one.groups for one in members)),
+        subjects=frozenset().union(*(one.subjects for one in members)),
+        people=1,
+        within_s=_ROLE_HOLD_S,
     )
 
 
@@ -130,6 +154,23 @@ def _demand(model: Approvers | None) -> ApprovalDemand | None:
     )
 
 
+def _break_glass(model: BreakGlassModel | None) -> BreakGlassRule | None:
+    if model is None:
+        return None
+    reviewers = model.review.for_
+    return BreakGlassRule(
+        members=_members(model.for_),
+        lasts_s=model.lasts,
+        second=_demand(model.second_person),
+        review=ApprovalDemand(
+            frozenset(reviewers.groups or ()),
+            frozenset(reviewers.people or ()),
+            1,
+            model.review.within,
+        ),
+    )
+
+
 def _lasts(model: LastsModel) -> Lasts:
     default, at_most = model.default, model.at_most
     if at_most is None:
@@ -151,12 +192,14 @@ class TaskBuilder:
     document: Document
     vocabulary: RuleVocabulary
     known_kinds: frozenset[str]
+    # Who approves where the task itself does not say it.
+    role_demand: ApprovalDemand | None = None
     errors: list[BadConfig] = field(default_factory=list)
 
     def build(self) -> Task:
         """The task. It is only good for use if `errors` stayed empty."""
         model = self.model
-        hold_for = _demand(model.hold_for)
+        hold_for = _demand(model.hold_for) or self.role_demand
         rules = tuple(self._rules(hold_for))
         patterns = tuple(self._column_masks(model.mask, hold_for))
         kinds = tuple(self._kind_masks(model.mask))
@@ -164,7 +207,7 @@ class TaskBuilder:
             self._wrong(("otherwise",), "otherwise: hold, but nobody approves", "add hold_for")
         if model.hold_agents and hold_for is None:
             self._wrong(("hold_agents",), "hold_agents, but nobody approves", "add hold_for")
-        if hold_for is not None and not self._hold_for_counts():
+        if model.hold_for is not None and not self._hold_for_counts():
             self._wrong(
                 ("hold_for",),
                 "hold_for never takes effect: every hold has its own for",
@@ -197,6 +240,7 @@ class TaskBuilder:
             denies=index_rules(rules, Effect.DENY, self.vocabulary),
             direct=model.direct,
             hold_agents=_agent_hold(model.hold_agents),
+            break_glass=_break_glass(model.break_glass),
         )
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> None:

@@ -4,11 +4,12 @@ Entries are compared pair by pair: an entry that only several others together ma
 found. "Surely covers" is told for literals, `*` and `prefix*`; where it cannot be told, no error.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from taskgate.model.errors import BadConfig
+from taskgate.policy.roles import unmatched
 from taskgate.policy.rules import Effect, Entry, Right, Role, Rule, Task
-from taskgate.policy.vocabulary import ANY_VERB, RuleVocabulary
+from taskgate.policy.vocabulary import ANY_VERB, RuleVocabulary, nearest
 
 Pair = tuple[Rule, Entry]
 
@@ -175,3 +176,14 @@ def check_roles(roles: Iterable[Role]) -> Iterator[BadConfig]:
                     where=other.source,
                     hint="an administrator is no auditor; use two groups",
                 )
+
+
+def check_scopes(roles: Iterable[Role], tasks: Collection[str]) -> Iterator[BadConfig]:
+    """Roles over tasks that there are none of."""
+    for role in roles:
+        for pattern in unmatched(sorted(role.tasks), tasks):
+            yield BadConfig(
+                f"role {role.name} is over {pattern}, and no task is named so",
+                where=role.source,
+                hint=nearest(pattern, tasks) or "write a task's name, or a pattern such as sales-*",
+            )

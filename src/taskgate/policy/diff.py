@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from taskgate.model.masks import Transform, TransformKind
-from taskgate.policy.rules import AgentHold, Effect, Policy, Role, Task
+from taskgate.policy.rules import AgentHold, BreakGlassRule, Effect, Policy, Role, Task
 from taskgate.policy.units import spell_duration
 from taskgate.policy.wording import approvers
 
@@ -93,6 +93,10 @@ def _both(
 
 def _role(subject: str, old: Role, new: Role) -> Iterator[Change]:
     yield from _sets(subject, "may ", old.rights, new.rights)
+    if old.tasks != new.tasks:
+        # From everything to something is less, though the list grows.
+        before, after = old.tasks or {"all of them"}, new.tasks or {"all of them"}
+        yield from _sets(subject, "over tasks ", before, after)
     yield from _members(subject, old, new)
 
 
@@ -154,8 +158,34 @@ def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
         yield Change(subject, _OTHER, f"hours: {_hours(new) or 'always'}")
     if old.direct != new.direct:
         yield Change(subject, _MORE if new.direct else _LESS, f"direct: {str(new.direct).lower()}")
+    yield from _break_glass(subject, old.break_glass, new.break_glass)
     if (old.limits, old.record_rows, old.standing) != (new.limits, new.record_rows, new.standing):
         yield Change(subject, _OTHER, "limits, recording or approvals in advance")
+
+
+def _break_glass(
+    subject: str, old: BreakGlassRule | None, new: BreakGlassRule | None
+) -> Iterator[Change]:
+    if old == new:
+        return
+    if old is None or new is None:
+        word = "(new)" if old is None else "(gone)"
+        yield Change(subject, _MORE if old is None else _LESS, f"break_glass {word}")
+        return
+    word = "break_glass for "
+    yield from _sets(subject, word, old.members.groups, new.members.groups)
+    yield from _sets(subject, word, old.members.subjects, new.members.subjects)
+    if old.second != new.second:
+        told = approvers([new.second]) if new.second is not None else "nobody"
+        looser = new.second is None
+        yield Change(subject, _MORE if looser else _OTHER, f"break_glass second person: {told}")
+    if old.lasts_s != new.lasts_s:
+        longer = new.lasts_s > old.lasts_s
+        yield Change(
+            subject, _MORE if longer else _LESS, f"break_glass lasts {spell_duration(new.lasts_s)}"
+        )
+    if old.review != new.review:
+        yield Change(subject, _OTHER, f"break_glass review by {approvers([new.review])}")
 
 
 def _masks(subject: str, old: Task, new: Task) -> Iterator[Change]:

@@ -14,8 +14,14 @@ from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
 from taskgate.model.limits import MAX_POLICY_FILE_BYTES, MAX_POLICY_FILES
 from taskgate.model.resource import Resource
-from taskgate.policy.build import TaskBuilder, build_resource, build_role, build_trust
-from taskgate.policy.check import check_roles, check_task
+from taskgate.policy.build import (
+    TaskBuilder,
+    build_resource,
+    build_role,
+    build_trust,
+    demand_of_roles,
+)
+from taskgate.policy.check import check_roles, check_scopes, check_task
 from taskgate.policy.document import Document, Path, Value, parse_documents
 from taskgate.policy.models import RoleModel, TaskBase
 from taskgate.policy.problems import PolicyErrors, problem, problems_of, spell_path
@@ -222,7 +228,8 @@ class _Loader:
             if model is None or not self._is_new(document, "task", model.name):
                 continue
             self._check_resources(model, document)
-            builder = TaskBuilder(model, document, vocabulary, self.known_kinds)
+            by_role = demand_of_roles(self.roles.values(), model.name)
+            builder = TaskBuilder(model, document, vocabulary, self.known_kinds, by_role)
             task = builder.build()
             self.errors.extend(builder.errors or check_task(task))
             self.tasks[task.name] = task
@@ -235,6 +242,9 @@ class _Loader:
                 hint = "name groups or people, or list the task in a Trust"
                 self._wrong(document, ("for",), "for is missing: nobody may take it up", hint)
         self.errors.extend(check_roles(self.roles.values()))
+        # A task with an error of its own is known by name.
+        known = {*self.tasks, *(name for sort, name in self.first if sort == "task")}
+        self.errors.extend(check_scopes(self.roles.values(), known))
 
     def _open(self, trust: Trust, document: Document) -> None:
         """Lets those who come under a trust rule take up its tasks."""

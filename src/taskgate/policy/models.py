@@ -1,6 +1,7 @@
 """The form of tasks and roles: Pydantic models. The editors' JSON Schema and the reference in
 `docs/policy.md` are made from them too, so every field says what it is for."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -25,6 +26,7 @@ from taskgate.policy.fields import (
     no_repeats,
     one_or_more,
 )
+from taskgate.policy.rules import SCOPED
 from taskgate.policy.units import spell_duration
 
 
@@ -227,6 +229,44 @@ class ApprovalsModel(Strict):
     )
 
 
+class ReviewModel(Strict):
+    """Who looks at a use of break-glass afterwards."""
+
+    for_: ForMembers = Field(
+        alias="for", description="Any one of these closes it, and never whoever broke the glass."
+    )
+    within: Duration = Field(
+        default=86400.0, description="After this it is overdue, and says so.", examples=["24h"]
+    )
+
+
+class BreakGlassModel(Strict):
+    """Taking the task up outside `for` and `hours`: with a reason, loudly, and reviewed. Its rules
+    count as ever."""
+
+    for_: ForMembers = Field(alias="for", description="Who may; people only.")
+    lasts: Duration = Field(
+        default=1800.0, description="How long such a grant lives, at most.", examples=["30m"]
+    )
+    second_person: Approvers | None = Field(
+        default=None,
+        description="Who must agree before it is given; nobody, if left out.",
+    )
+    review: ReviewModel = Field(description="Who closes it afterwards, with a note.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "BreakGlassModel":
+        if self.lasts > limits.MAX_BREAK_GLASS_S:
+            raise ValueError(f"lasts is at most {spell_duration(limits.MAX_BREAK_GLASS_S)}")
+        if self.for_.kinds and "human" not in self.for_.kinds:
+            raise ValueError("only people break glass; leave kinds out, or list human")
+        one = self.for_.people or []
+        review = self.review.for_
+        if not self.for_.groups and len(one) == 1 and not review.groups and review.people == one:
+            raise ValueError("nobody reviews their own; name somebody else under review")
+        return self
+
+
 class PlainRule(Strict):
     """What every rule has besides its verbs."""
 
@@ -299,6 +339,10 @@ class TaskBase(Strict):
         description="Whether what the task permits is held where an agent does it: `true`, or"
         " `writes` alone. `for: {kinds: [human]}` keeps agents out.",
     )
+    break_glass: BreakGlassModel | None = Field(
+        default=None,
+        description="Who may take it up in an emergency, though not a member or outside the hours.",
+    )
     mask: list[MaskModel] = Field(
         default_factory=list, description="What is hidden. For a column the first match counts."
     )
@@ -315,6 +359,13 @@ class TaskBase(Strict):
         return self
 
 
+def _task_patterns(words: list[str]) -> list[str]:
+    for word in words:
+        if not re.fullmatch(r"[a-z0-9._*-]{1,63}", word):
+            raise ValueError(f"{word} is no task's name, nor a pattern of names such as sales-*")
+    return words
+
+
 class RoleModel(Strict):
     """Rights over the gate itself. Nobody holds any unless a role says so."""
 
@@ -323,15 +374,37 @@ class RoleModel(Strict):
     description: str = Field(default="", description="For people.")
     for_: ForMembers = Field(alias="for", description="Who holds it.")
     may: Annotated[
-        list[Literal["administer", "author", "audit", "replay", "revoke", "offboard"]],
+        list[Literal["administer", "author", "approve", "audit", "replay", "revoke", "offboard"]],
         BeforeValidator(one_or_more),
         AfterValidator(no_repeats),
     ] = Field(
-        description="`administer` (users, secrets, state), `author` (apply policy), `audit` (search"
-        " and verify records), `replay` (read recordings), `revoke` (end others' grants),"
+        description="`administer` (users, secrets, state), `author` (apply policy), `approve`"
+        " (agree to what tasks hold without saying who agrees), `audit` (search and verify"
+        " records), `replay` (read recordings), `revoke` (end others' grants),"
         " `offboard` (end everything of somebody who leaves, and see where it was used)."
         " `administer` does not go together with `audit` or `replay`."
     )
+
+    tasks: Annotated[Words, AfterValidator(_task_patterns)] | None = Field(
+        default=None,
+        description="The tasks that `approve`, `audit`, `replay` and `revoke` reach: names, in"
+        " which `*` stands for anything. All of them, and what belongs to no task, if left out.",
+    )
+
+    @model_validator(mode="after")
+    def _only_some_reach_tasks(self) -> "RoleModel":
+        whole = sorted(set(self.may) - {right.value for right in SCOPED})
+        if self.tasks and whole:
+            raise ValueError(
+                f"tasks does not narrow {' and '.join(whole)}; give that by a role of its own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _people_approve(self) -> "RoleModel":
+        if "approve" in self.may and self.for_.kinds and "human" not in self.for_.kinds:
+            raise ValueError("only people approve; leave kinds out, or list human")
+        return self
 
     @model_validator(mode="after")
     def _administrators_are_no_auditors(self) -> "RoleModel":

@@ -15,11 +15,13 @@ from taskgate.policy.load import DETECTED_KINDS
 from taskgate.policy.models import (
     ApprovalsModel,
     Approvers,
+    BreakGlassModel,
     ForMembers,
     LastsModel,
     LimitsModel,
     MaskModel,
     RecordModel,
+    ReviewModel,
     RoleModel,
     StandingModel,
 )
@@ -32,14 +34,16 @@ from taskgate.policy.vocabulary import POSTGRES, NameShape, RuleVocabulary
 EXAMPLES = ("sales-report.yaml", "on-call.yaml", "migrations.yaml", "roles.yaml", "nightly.yaml")
 
 _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("`for` of a task or role", ForMembers),
+    ("`for` of a task, a role, `break_glass` or `review`", ForMembers),
     ("`lasts`", LastsModel),
-    ("`for` of a hold, and `hold_for`", Approvers),
+    ("`for` of a hold, `hold_for`, `second_person`", Approvers),
     ("`mask`", MaskModel),
     ("`limits`", LimitsModel),
     ("`record`", RecordModel),
     ("`approvals`", ApprovalsModel),
     ("`standing`", StandingModel),
+    ("`break_glass`", BreakGlassModel),
+    ("`review` of `break_glass`", ReviewModel),
     ("`credential` of a resource", CredentialModel),
     ("`password`, `certificate`, `private_key`", SecretSource),
 )

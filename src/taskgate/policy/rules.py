@@ -22,14 +22,19 @@ class Effect(StrEnum):
 
 
 class Right(StrEnum):
-    """What a role may hold. Approving is no role's: each task says who approves."""
+    """What a role may hold. `APPROVE` counts where a task's hold does not say who agrees."""
 
     ADMINISTER = "administer"
     AUTHOR = "author"
+    APPROVE = "approve"
     AUDIT = "audit"
     REPLAY = "replay"
     REVOKE = "revoke"
     OFFBOARD = "offboard"
+
+
+# Those that a role may be given over some tasks only.
+SCOPED = frozenset({Right.APPROVE, Right.AUDIT, Right.REPLAY, Right.REVOKE})
 
 
 class AgentHold(StrEnum):
@@ -99,6 +104,17 @@ class StandingLimit:
     lasts_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class BreakGlassRule:
+    """Who may take a task up outside its members and hours, for how long, with whose consent
+    (None: nobody's), and who reviews it afterwards (`within_s` seconds)."""
+
+    members: Members
+    lasts_s: float
+    second: ApprovalDemand | None
+    review: ApprovalDemand
+
+
 Candidates = tuple[tuple[Rule, Entry], ...]
 
 
@@ -155,17 +171,20 @@ class Task:
     denies: RuleIndex = field(repr=False)
     direct: bool = False
     hold_agents: AgentHold = AgentHold.NOTHING
+    break_glass: BreakGlassRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Rights over the gate itself, for whom."""
+    """Rights over the gate itself, for whom. `tasks` are patterns of the tasks that the rights
+    reach; empty for everything."""
 
     name: str
     description: str
     source: str
     members: Members
     rights: frozenset[Right]
+    tasks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ def session_opened(info: SessionInfo, reason: str, gateway: str, anchor: Anchor)
         "client_address": info.client_address,
         "client_application": info.client_application,
     }
+    if info.break_glass:
+        facts["break_glass"] = info.break_glass
     if info.chain:
         facts["step"] = info.step
         facts["chain"] = [

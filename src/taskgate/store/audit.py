@@ -9,6 +9,7 @@ from taskgate.model.audit import AuditEntry, AuditQuery, matches, object_reading
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode, encode, plain
 from taskgate.store.schema import audit_entries
+from taskgate.store.scoping import of_tasks
 
 # A LIKE pattern has a cap of its own in SQLite; a shorter one only finds more, and `matches`
 # then looks at the whole.
@@ -90,7 +91,7 @@ def _columns(entry: AuditEntry) -> dict[str, object]:
 def _narrowed(query: AuditQuery) -> list[sa.ColumnElement[bool]]:
     """Conditions that every match fulfils; some that fulfil them are no match."""
     c = audit_entries.c
-    conditions: list[sa.ColumnElement[bool]] = []
+    conditions = of_tasks(c.task, query.tasks)
     for column, asked in (
         (c.task, query.task),
         (c.resource, query.resource),

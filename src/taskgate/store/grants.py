@@ -1,5 +1,6 @@
 """Grants, their tokens, and the sequence of revocations."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from taskgate.store.encoding import decode, decode_any, encode, plain
 from taskgate.store.following import LoopRevocations, SqliteRevocations
 from taskgate.store.revoking import came_in, cut_off, revoke, selected, was_cut_off
 from taskgate.store.schema import counters, grant_people, grants, revocations, tokens
+from taskgate.store.scoping import of_tasks
 
 
 class SqlGrants:
@@ -65,6 +67,7 @@ class SqlGrants:
                     narrowings=encode(grant.narrowings) if grant.narrowings else None,
                     chain=encode(grant.chain) if grant.chain else None,
                     uses_left=grant.uses_left,
+                    break_glass=grant.break_glass or None,
                 )
             )
             await connection.execute(
@@ -136,9 +139,14 @@ class SqlGrants:
             return _grant(row), token
 
     async def find(
-        self, selector: GrantSelector, live_at: float | None, limit: int
+        self,
+        selector: GrantSelector,
+        live_at: float | None,
+        limit: int,
+        *,
+        tasks: Collection[str] | None = None,
     ) -> tuple[Grant, ...]:
-        conditions = selected(selector)
+        conditions = [*selected(selector), *of_tasks(grants.c.task, tasks)]
         if live_at is not None:
             conditions.extend(_live(live_at))
         async with self._database.read() as connection:
@@ -242,5 +250,6 @@ def _grant(row: sa.Row[Any]) -> Grant:
         if row.narrowings
         else (),
         uses_left=row.uses_left,
+        break_glass=row.break_glass or "",
         chain=decode_any(row.chain, tuple[Link, ...]) if row.chain else (),
     )

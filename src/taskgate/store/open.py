@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from taskgate.model.secret import Secret
 from taskgate.store.approvals import SqlApprovals
 from taskgate.store.audit import SqlAuditIndex
+from taskgate.store.bootstrap import SqlBootstrap
+from taskgate.store.break_glass import SqlAlerts, SqlBreakGlass
 from taskgate.store.database import Database, open_database
 from taskgate.store.directory import SqlDirectory
+from taskgate.store.factors import SqlFactors
 from taskgate.store.grants import SqlGrants
 from taskgate.store.leaving import SqlLeaving
 from taskgate.store.logins import SqlLogins
@@ -28,6 +31,7 @@ class Store:
         self._database = database
         self.users = SqlUsers(database)
         self.attempts = SqlAttempts(database)
+        self.factors = SqlFactors(database)
         self.logins = SqlLogins(database)
         self.once = SqlOnce(database)
         self.provider_sessions = SqlProviderSessions(database)
@@ -40,6 +44,9 @@ class Store:
         self.leaving = SqlLeaving(database)
         self.usage = SqlUsage(database)
         self.directory = SqlDirectory(database)
+        self.break_glass = SqlBreakGlass(database)
+        self.alerts = SqlAlerts(database)
+        self.bootstrap = SqlBootstrap(database)
 
     async def ready(self) -> None:
         """For readiness checks. Raises: StoreUnavailable."""

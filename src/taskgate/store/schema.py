@@ -28,6 +28,50 @@ users = sa.Table(
     sa.Column("acts_for", sa.Text),
 )
 
+# Apps that show codes; their secrets are sealed among the others.
+authenticators = sa.Table(
+    "authenticators",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, sa.ForeignKey("users.name"), nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("added_at", sa.Double, nullable=False),
+    sa.Column("confirmed", sa.Boolean, nullable=False),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("last_used_at", sa.Double),
+)
+
+passkeys = sa.Table(
+    "passkeys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, sa.ForeignKey("users.name"), nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("credential_id", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("public_key", sa.LargeBinary, nullable=False),
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("added_at", sa.Double, nullable=False),
+    sa.Column("last_used_at", sa.Double),
+)
+
+# Unused ones only: using one deletes it.
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("code_hash", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, sa.ForeignKey("users.name"), nullable=False, index=True),
+)
+
+# Open questions to browsers; answering one deletes it.
+challenges = sa.Table(
+    "challenges",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False, index=True),
+)
+
 attempts = sa.Table(
     "attempts",
     metadata,
@@ -135,6 +179,56 @@ grants = sa.Table(
     sa.Column("narrowings", sa.Text),
     sa.Column("chain", sa.Text),
     sa.Column("uses_left", sa.Integer),
+    # The break-glass that it was given by; NULL for all others.
+    sa.Column("break_glass", sa.Text),
+)
+
+break_glasses = sa.Table(
+    "break_glasses",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, nullable=False, index=True),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("resources", sa.Text, nullable=False),
+    sa.Column("lasts_s", sa.Double, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False, index=True),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("second", sa.Text),
+    sa.Column("review", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("votes", sa.Text, nullable=False),
+    sa.Column("grant_id", sa.Text, nullable=False),
+    sa.Column("used_at", sa.Double),
+    sa.Column("review_due_at", sa.Double),
+    sa.Column("reviewed_at", sa.Double),
+    sa.Column("reviewed_by", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
+
+# The one-time code of a first run, and who used it. One row, number 1.
+bootstrap = sa.Table(
+    "bootstrap",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("code_hash", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("used_at", sa.Double),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
 )
 
 # Everyone a grant belongs to: the caller, and whoever the caller acts for.

@@ -1,5 +1,6 @@
 """Client connections, live and past."""
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from taskgate.model.identity import Identity
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode, encode, plain
 from taskgate.store.schema import grant_people, sessions
+from taskgate.store.scoping import of_tasks
 
 
 class SqlSessions:
@@ -67,8 +69,9 @@ class SqlSessions:
         task: str | None = None,
         live: bool | None = None,
         limit: int = 100,
+        tasks: Collection[str] | None = None,
     ) -> tuple[SessionInfo, ...]:
-        conditions: list[sa.ColumnElement[bool]] = []
+        conditions = of_tasks(sessions.c.task, tasks)
         if person is not None:
             of_person = sa.select(grant_people.c.grant_id).where(grant_people.c.person == person)
             conditions.append(sessions.c.grant_id.in_(of_person))
