@@ -45,6 +45,14 @@ for: {groups: [corp/analysts]}
 permit: [{select: [shop.orders]}]
 ---
 kind: Task
+name: payroll
+resource: target
+for: {groups: [corp/analysts]}
+sign_in: {mfa: true, within: 15m}
+direct: true
+permit: [{select: [shop.orders]}]
+---
+kind: Task
 name: export
 resource: target
 permit: [{select: [shop.orders]}]
@@ -131,7 +139,8 @@ def outside(pg18: Server, servers: Servers) -> Iterator[Outside]:
         oidc = {
             "name": "corp", "issuer": provider.issuer, "client_id": "taskgate",
             "client_secret": {"env": "CORP_SECRET"}, "scopes": ["openid", "offline_access"],
-            "prompt": "consent", "direct": {"id_tokens": True, "audiences": ["urn:gate"]},
+            "prompt": "consent", "mfa_acr": ["urn:mfa"],
+            "direct": {"id_tokens": True, "audiences": ["urn:gate"]},
         }  # fmt: skip
         with running_gate(
             pg18,
@@ -191,6 +200,47 @@ def test_a_person_signs_in_by_device(outside: Outside) -> None:
         assert login.wait(60) == 0, said
     assert "as corp:eve" in said
     assert "report" not in outside.cli("eve", "tasks").stdout
+
+
+STEP_UP = ("exec", "payroll", "--reason", "salaries", "--", *QUERY, "SELECT 'paid'")
+
+
+def test_a_task_that_wants_a_second_factor_says_so(outside: Outside) -> None:
+    assert outside.cli("ann", "login", "--oidc", "corp").returncode == 0
+    # No terminal, nobody to sign in: it does not wait for a browser.
+    done = outside.cli("ann", *STEP_UP)
+    assert done.returncode == 3
+    assert "task payroll needs a second factor" in done.stderr
+    token = json.loads((outside.setting.gate.own.profiles / "ann.json").read_text())["token"]
+    with outside.api(token) as api:
+        answer = api.post("/v1/grants", json={"task": "payroll", "reason": "salaries"})
+    assert answer.status_code == 401
+    assert answer.json()["sign_in"] == {"mfa": True, "within_s": 900.0}
+    assert answer.headers["www-authenticate"] == (
+        'Bearer realm="taskgate", error="insufficient_user_authentication", max_age="900"'
+    )
+    weak = outside.provider.tokens("ann")["id_token"]
+    assert "needs a second factor" in outside.setting.psql("payroll", "SELECT 1", token=weak).stderr
+
+
+def test_a_command_steps_up_and_goes_on(outside: Outside) -> None:
+    assert outside.cli("ann", "login", "--oidc", "corp").returncode == 0
+    done = outside.cli("ann", *STEP_UP, more={"TASKGATE_STEP_UP": "yes"})
+    assert (done.returncode, done.stdout.strip()) == (0, "paid"), done.stderr
+    assert "signing in again" in done.stderr
+    # The new sign-in stays: the next one needs none.
+    again = outside.cli("ann", *STEP_UP)
+    assert (again.returncode, again.stdout.strip()) == (0, "paid"), again.stderr
+    assert '"amr":["mfa","otp","pwd"]' in outside.events()
+
+
+def test_stepping_up_as_somebody_else_is_refused(outside: Outside) -> None:
+    assert outside.cli("ann", "login", "--oidc", "corp").returncode == 0
+    as_eve = {"TASKGATE_STEP_UP": "yes", "BROWSER": str(outside.browser_of("eve"))}
+    done = outside.cli("ann", *STEP_UP, more=as_eve)
+    assert done.returncode == 3
+    assert "that was corp:eve, and you are corp:ann" in done.stderr
+    assert json.loads(outside.cli("ann", "whoami", "--json").stdout)["key"] == "corp:ann"
 
 
 def test_an_unknown_provider_is_said_with_those_there_are(outside: Outside) -> None:

@@ -3,8 +3,8 @@
 //   node server.mjs PORT MODULES
 //
 // It listens on 127.0.0.1:PORT and says "ready". Signing in takes no page: /sign-in?login=NAME sets
-// a cookie, and every interaction of that browser is then answered by it. POST /rotate makes
-// a new signing key and drops the old one.
+// a cookie, and every interaction of that browser is then answered by it, with a second factor where
+// the client asked for acr urn:mfa. POST /rotate makes a new signing key and drops the old one.
 import { createRequire } from "node:module";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -47,7 +47,10 @@ function make(key) {
     ],
     cookies: { keys: ["tests"] },
     conformIdTokenClaims: false,
-    claims: { openid: ["sub", "groups", "email", "email_verified"] },
+    acrValues: ["urn:mfa"],
+    claims: {
+      openid: ["sub", "groups", "email", "email_verified", "acr", "amr", "auth_time"],
+    },
     pkce: { required: () => true, methods: ["S256"] },
     rotateRefreshToken: true,
     ttl: { IdToken: 600, AccessToken: 600 },
@@ -83,7 +86,9 @@ async function interact(request, response) {
   const login = /(?:^|; )who=([a-z]+)/.exec(request.headers.cookie ?? "")?.[1];
   const { prompt, params, grantId } = await provider.interactionDetails(request, response);
   if (prompt.name === "login") {
-    return provider.interactionFinished(request, response, { login: { accountId: login } });
+    const strong = (params.acr_values ?? "").split(" ").includes("urn:mfa");
+    const how = strong ? { acr: "urn:mfa", amr: ["pwd", "otp"] } : { amr: ["pwd"] };
+    return provider.interactionFinished(request, response, { login: { accountId: login, ...how } });
   }
   const grant = (grantId && await provider.Grant.find(grantId))
     || new provider.Grant({ accountId: login, clientId: params.client_id });

@@ -57,6 +57,26 @@ def changes(old: str, new: str) -> list[str]:
             "otherwise: hold\nhold_for: {groups: [a]}",
             ["task t changes: otherwise: hold"],
         ),
+        (
+            "limits: {}",
+            "sign_in: {mfa: true, within: 15m}",
+            ["task t permits less: sign_in: mfa, within 15m"],
+        ),
+        (
+            "sign_in: {mfa: true, within: 15m}",
+            "sign_in: {mfa: true, within: 1h}",
+            ["task t permits more: sign_in: mfa, within 1h"],
+        ),
+        (
+            "sign_in: {acr: [gold]}",
+            "sign_in: {acr: [silver, gold]}",
+            ["task t permits more: sign_in: acr silver or gold"],
+        ),
+        (
+            "sign_in: {within: 15m}",
+            "sign_in: {mfa: true}",
+            ["task t changes: sign_in: mfa"],
+        ),
     ],
 )
 def test_what_changes_in_a_task(old: str, new: str, expected: list[str]) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from taskgate.masking.detectors import KINDS
 from taskgate.model import limits
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.decision import ApprovalDemand, Outcome
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
@@ -161,6 +162,13 @@ def test_the_version_is_the_contents() -> None:
         ("hold:\n- update: [s.a]\n  for: {group: [x]}", 7, "group", "did you mean groups?"),
         ("limits: {row: 5}", 5, "limits.row", "did you mean rows?"),
         ("permit: [{for: {groups: [a]}, select: s.a}]", 5, "permit[0].for", ""),
+        ("sign_in: {}", 5, "nothing is asked for", ""),
+        ("sign_in: {mfa: false}", 5, "nothing is asked for", ""),
+        ("sign_in: {within: 30s}", 5, "within is 1m at least", ""),
+        ("sign_in: {acr: 'a b'}", 5, "is no authentication class", ""),
+        ("sign_in: {acr: []}", 5, "empty", ""),
+        ("sign_in: {mfa: yes please}", 5, "sign_in.mfa", ""),
+        ("sign_in: {max_age: 5m}", 5, "unknown key sign_in.max_age", ""),
         ("lasts: {default: 2h, at_most: 1h}", 5, "default is longer than at_most", ""),
         ("lasts: 60", 5, "needs its unit", ""),
         ("hours: Mon-Fri", 5, None, ""),
@@ -212,9 +220,16 @@ def test_what_is_wrong_with_a_task(body: str, line: int, said: str | None, hint:
     ), found
 
 
+def test_what_a_sign_in_must_be_like() -> None:
+    assert task("").sign_in is None
+    assert task("sign_in: {mfa: true, within: 15m}").sign_in == SignInDemand(True, 900)
+    assert task("sign_in: {acr: [gold, silver]}").sign_in == SignInDemand(acr=("gold", "silver"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (HEAD.replace("[g]", "[g], kinds: [workload]") + "sign_in: {mfa: true}", "never meet"),
         (HEAD.replace("resource: db", "resource: dbb"), "unknown resource dbb; did you mean db?"),
         (HEAD.replace("{groups: [g]}", "{}"), "nobody is named"),
         (HEAD.replace("{groups: [g]}", "{kinds: [human]}"), "nobody is named"),

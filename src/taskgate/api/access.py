@@ -14,6 +14,7 @@ from taskgate.api.shapes import (
     GrantShown,
     Me,
     RevokeAsked,
+    SignInWanted,
     TaskShown,
     TokenIssued,
 )
@@ -184,6 +185,9 @@ def me_of(policy: Policy, identity: Identity) -> Me:
         over=_over(policy, identity),
         method=identity.method,
         authenticated_at=identity.authenticated_at,
+        amr=sorted(identity.authentication.amr),
+        acr=identity.authentication.acr,
+        auth_time=identity.authentication.auth_time,
     )
 
 
@@ -220,6 +224,7 @@ def _task_shown(task: Task, now: float) -> TaskShown:
         lasts_at_most_s=task.lasts.at_most_s,
         hours="; ".join(task.hours.text) if task.hours is not None else "",
         open_now=open_at(task, now),
+        sign_in=SignInWanted.of(task.sign_in) if task.sign_in is not None else None,
     )
 
 

@@ -20,12 +20,14 @@ from taskgate.api.shapes import (
     OidcFound,
     OidcPending,
     OidcRefresh,
+    SignInWanted,
 )
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sign_in import Pending, SignedIn, SignIns
 from taskgate.model import limits
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.errors import NotAuthenticated
 from taskgate.model.event import EventKind
 
@@ -87,11 +89,17 @@ def _door_of(request: Request) -> OidcDoor:
 DoorHere = Annotated[OidcDoor, Depends(_door_of)]
 
 
+def _demand(wanted: SignInWanted | None) -> SignInDemand | None:
+    return wanted.demand() if wanted is not None else None
+
+
 @router.post("/begin")
 async def begin(asked: OidcAsked, request: Request, door: DoorHere) -> OidcBegun:
     """Where a browser must go to sign in; it comes back to the caller's loopback address."""
     door.knock(request)
-    begun = await door.sign_ins.begin(asked.provider, asked.redirect, fresh=asked.fresh)
+    begun = await door.sign_ins.begin(
+        asked.provider, asked.redirect, fresh=asked.fresh, demand=_demand(asked.sign_in)
+    )
     return OidcBegun(url=begun.url, state=begun.state, flow=begun.flow)
 
 
@@ -112,7 +120,7 @@ async def begin_device(asked: OidcDeviceAsked, request: Request, door: DoorHere)
     """What to type where, on another device."""
     source = door.knock(request)
     try:
-        begun = await door.sign_ins.begin_device(asked.provider)
+        begun = await door.sign_ins.begin_device(asked.provider, _demand(asked.sign_in))
     except NotAuthenticated as error:
         await door.refused(error, source, "device")
         raise

@@ -10,9 +10,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from taskgate.api.shapes import Problem
+from taskgate.api.shapes import Problem, SignInWanted
 from taskgate.gateway.signals import Signals
-from taskgate.model.errors import NotAuthenticated, TaskgateError
+from taskgate.model.authentication import SignInDemand
+from taskgate.model.errors import NotAuthenticated, StepUpNeeded, TaskgateError
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ def problem_of(error: TaskgateError) -> Problem:
         rule=getattr(error, "rule", ""),
         hint=error.hint,
         errors=[item.message for item in getattr(error, "errors", ())],
+        sign_in=SignInWanted.of(error.demand) if isinstance(error, StepUpNeeded) else None,
     )
 
 
@@ -64,6 +66,8 @@ def headers_of(error: TaskgateError) -> dict[str, str]:
     """RFC 9110: a challenge with 401, a time with 429."""
     if isinstance(error, NotAuthenticated):
         return {"WWW-Authenticate": 'Bearer realm="taskgate"'}
+    if isinstance(error, StepUpNeeded):
+        return {"WWW-Authenticate": _step_up(error.demand)}
     if isinstance(error, TooMany):
         return {"Retry-After": str(max(1, round(error.wait_s)))}
     return {}
@@ -131,6 +135,16 @@ def add_problem_handlers(app: FastAPI, signals: Signals) -> None:
                 incident=incident,
             )
         )
+
+
+def _step_up(demand: SignInDemand) -> str:
+    """RFC 9470 section 3. Classes hold no quotes (`policy.models.SignInModel`)."""
+    parts = ['Bearer realm="taskgate"', 'error="insufficient_user_authentication"']
+    if demand.acr:
+        parts.append(f'acr_values="{" ".join(demand.acr)}"')
+    if demand.within_s is not None:
+        parts.append(f'max_age="{int(demand.within_s)}"')
+    return ", ".join(parts)
 
 
 def _title(status: int) -> str:

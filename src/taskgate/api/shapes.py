@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from taskgate.model import limits
+from taskgate.model.authentication import SignInDemand
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(min_length=1, max_length=limits.MAX_REASON_CHARS)]
@@ -24,9 +25,25 @@ class _Shown(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class SignInWanted(_Asked):
+    """How a task wants its holder to have signed in; all that is named."""
+
+    mfa: bool = False
+    within_s: Annotated[float, Field(gt=0, le=366 * 86400)] | None = None
+    acr: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=50)] = []
+
+    @classmethod
+    def of(cls, demand: SignInDemand) -> SignInWanted:
+        return cls(mfa=demand.mfa, within_s=demand.within_s, acr=list(demand.acr))
+
+    def demand(self) -> SignInDemand:
+        return SignInDemand(self.mfa, self.within_s, tuple(self.acr))
+
+
 class Problem(_Shown):
     """RFC 9457. `rule` names the policy's rule, `hint` says what to do next, `incident` finds
-    the log line of an internal fault."""
+    the log line of an internal fault. `sign_in`, where a stronger or newer sign-in would help, says
+    what it must be like."""
 
     type: str
     title: str
@@ -36,6 +53,7 @@ class Problem(_Shown):
     hint: str = ""
     incident: str = ""
     errors: list[str] = []
+    sign_in: SignInWanted | None = None
 
 
 class LoginAsked(_Asked):
@@ -58,6 +76,9 @@ class Me(_Shown):
     over: dict[str, list[str]] = {}
     method: str
     authenticated_at: float
+    amr: list[str] = []
+    acr: str = ""
+    auth_time: float | None = None
 
 
 class LoggedIn(_Shown):
@@ -79,6 +100,7 @@ class OidcAsked(_Asked):
     provider: Name
     redirect: Name
     fresh: bool = False
+    sign_in: SignInWanted | None = None
 
 
 class OidcBegun(_Shown):
@@ -100,6 +122,7 @@ class OidcFound(_Asked):
 
 class OidcDeviceAsked(_Asked):
     provider: Name
+    sign_in: SignInWanted | None = None
 
 
 class OidcDeviceBegun(_Shown):
@@ -133,6 +156,7 @@ class TaskShown(_Shown):
     lasts_at_most_s: float
     hours: str
     open_now: bool
+    sign_in: SignInWanted | None = None
     rules: list[str] = []
 
 

@@ -15,6 +15,7 @@ from taskgate.cli.client import Client, Refused, path, signed_in, trusted_ca
 from taskgate.cli.exits import Exit, stop
 from taskgate.cli.output import at, emit, print_json, print_table, say, span, tell
 from taskgate.cli.profile import Profile
+from taskgate.cli.step_up import stepping_up
 from taskgate.cli.times import seconds_of
 
 if TYPE_CHECKING:
@@ -100,10 +101,12 @@ def login(
         if saml:
             found = by_saml(client, saml, port=port, open_browser=browser, fresh=fresh)
         elif device:
-            found = by_device(client, oidc)
+            found = by_device(client, oidc, wanted={"within_s": 1.0} if fresh else None)
         else:
             found = by_browser(client, oidc, port=port, open_browser=browser, fresh=fresh)
-        profiles.save(Profile(server, ca_file, "", found.token, found.expires_at, found.refresh))
+        profiles.save(
+            Profile(server, ca_file, "", found.token, found.expires_at, found.refresh, oidc, device)
+        )
         tell(f"signed in to {server} as {found.me.key} until {at(found.expires_at)}")
         return
     if not name:
@@ -142,7 +145,7 @@ def logout() -> None:
         except Refused as refused:
             if refused.status != 401:
                 raise
-    profiles.save(replace(profile, token="", expires_at=0.0, refresh=""))
+    profiles.save(replace(profile, token="", expires_at=0.0, refresh="", provider=""))
     tell("signed out")
 
 
@@ -197,8 +200,8 @@ def request(
     """Take up a task: prints how to connect, and keeps the token out of sight."""
     from taskgate.api.shapes import GrantIssued
 
-    client = signed_in()
-    issued = client.post("/v1/grants", GrantIssued, grant_body(task, reason, lasts, resource))
+    asked = grant_body(task, reason, lasts, resource)
+    _, issued = stepping_up(signed_in(), lambda c: c.post("/v1/grants", GrantIssued, asked))
     if as_json:
         print_json(issued.grant)
         return

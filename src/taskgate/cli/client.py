@@ -44,6 +44,8 @@ class Refused(Stop):
         )
         self.status = status
         self.type = str(problem.get("type") or "")
+        # How the gateway wants its caller to have signed in; None where that is not what is wrong.
+        self.sign_in: Mapping[str, Any] | None = problem.get("sign_in")
 
 
 @dataclass(frozen=True, slots=True)

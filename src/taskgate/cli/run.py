@@ -20,6 +20,7 @@ from taskgate.cli.access import For, grant_body
 from taskgate.cli.client import Client, Refused, path, signed_in
 from taskgate.cli.exits import Exit, Stop, stop
 from taskgate.cli.output import at, emit, tell
+from taskgate.cli.step_up import stepping_up
 from taskgate.cli.workload import Source, exchanged, gateway, give_up
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def env(
             emit(f"export {name}={shlex.quote(value)}\n")
         emit("# end it with: taskgate done\n")
         return
-    issued = _issue(signed_in(), task, reason or "taskgate env", lasts, resource)
+    why = reason or "taskgate env"
+    _, issued = stepping_up(signed_in(), lambda c: _issue(c, task, why, lasts, resource))
     for name, value in settings(issued, resource).items():
         emit(f"export {name}={shlex.quote(value)}\n")
     emit(f"# end it with: taskgate revoke {shlex.quote(issued.grant.id)}\n")
@@ -123,7 +125,7 @@ def run_under(task: str, command: Sequence[str], reason: str, lasts: str, resour
     # Its name only: arguments may hold what is nobody's business.
     why = reason or f"taskgate exec {os.path.basename(command[0])}"
     try:
-        issued = _issue(client, task, why, lasts, resource)
+        client, issued = stepping_up(client, lambda c: _issue(c, task, why, lasts, resource))
         surroundings = {k: v for k, v in os.environ.items() if k not in _STRAY}
         # The command gets the grant's token, not the one that could ask for more.
         surroundings.pop("TASKGATE_TOKEN", None)

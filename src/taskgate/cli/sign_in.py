@@ -10,9 +10,10 @@ import secrets
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from taskgate.cli import profile as profiles
 from taskgate.cli.client import Client, Refused
@@ -30,15 +31,29 @@ _EARLY_S = 60.0
 
 
 def by_browser(
-    client: Client, provider: str, *, port: int, open_browser: bool, fresh: bool
+    client: Client,
+    provider: str,
+    *,
+    port: int = 0,
+    open_browser: bool = True,
+    fresh: bool = False,
+    wanted: Mapping[str, Any] | None = None,
 ) -> LoggedIn:
-    """Opens a browser, and waits for it to come back. Raises: Stop."""
+    """Opens a browser, and waits for it to come back. `wanted` is the API's `SignInWanted`.
+
+    Raises: Stop.
+    """
     from taskgate.api.shapes import LoggedIn, OidcBegun
     from taskgate.cli.browser import Landing
 
     landing = Landing(port)
     try:
-        asked = {"provider": provider, "redirect": landing.redirect, "fresh": fresh}
+        asked = {
+            "provider": provider,
+            "redirect": landing.redirect,
+            "fresh": fresh,
+            "sign_in": wanted,
+        }
         begun = client.post("/v1/oidc/begin", OidcBegun, asked)
         returned = _browsed(landing, begun.url, begun.state, open_browser=open_browser)
     finally:
@@ -81,11 +96,15 @@ def _browsed(landing: Landing, url: str, state: str, *, open_browser: bool) -> R
     return landing.wait(state, WAIT_S)
 
 
-def by_device(client: Client, provider: str) -> LoggedIn:
+def by_device(
+    client: Client, provider: str, *, wanted: Mapping[str, Any] | None = None
+) -> LoggedIn:
     """Shows a code to type on another device, and waits. Raises: Stop."""
     from taskgate.api.shapes import LoggedIn, OidcDeviceBegun
 
-    begun = client.post("/v1/oidc/device", OidcDeviceBegun, {"provider": provider})
+    begun = client.post(
+        "/v1/oidc/device", OidcDeviceBegun, {"provider": provider, "sign_in": wanted}
+    )
     tell(f"on any device, open\n  {begun.url}\nand type the code\n  {begun.user_code}")
     if begun.complete_url:
         tell(f"or open\n  {begun.complete_url}")
@@ -118,8 +137,8 @@ def renewed(profile: Profile) -> Profile:
             if refused.status not in (401, 404):
                 raise
             return kept
-        fresh = Profile(
-            kept.server, kept.ca_file, kept.name, answer.token, answer.expires_at, answer.refresh
+        fresh = replace(
+            kept, token=answer.token, expires_at=answer.expires_at, refresh=answer.refresh
         )
         profiles.save(fresh)
         return fresh

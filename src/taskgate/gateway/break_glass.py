@@ -17,6 +17,7 @@ from taskgate.identity.grants import (
     PolicySource,
     checked_reason,
     ensure_may_break_glass,
+    ensure_sign_in,
 )
 from taskgate.model import limits
 from taskgate.model.approval import Vote
@@ -92,6 +93,7 @@ class BreakGlasses:
                 hint=f"ask for {rule.lasts_s:g} s at most",
             )
         now = self._clock.now()
+        ensure_sign_in(task, identity, now)
         one = BreakGlass(
             id=new_id("bg"),
             identity=identity,
@@ -151,6 +153,7 @@ class BreakGlasses:
             raise Denied(f"task {one.task} is not as it was", rule=one.rule)
         rule = ensure_may_break_glass(task, identity)
         now = self._clock.now()
+        ensure_sign_in(task, identity, now)
         grant = Grant(
             id=new_id("g"),
             identity=identity,

@@ -25,6 +25,7 @@ from taskgate.model.secret import Secret
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}\Z")
 # Issuers of the gate's own: local users, agents of delegation, trust rules.
 RESERVED: Final = frozenset({"local", "agent", "trust", "scim", "saml"})
+Acr = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, strict=False)]
 
 
@@ -73,6 +74,7 @@ class OidcProvider(Section):
     groups: Groups = Groups()
     direct: Direct | None = None
     parties: list[str] = Field(default_factory=list)
+    mfa_acr: list[Acr] = Field(default_factory=list, max_length=20)
     ca_file: ConfigPath | None = None
     sign_in_s: Seconds = 3600.0
     refresh_s: Seconds = 12 * 3600.0
@@ -121,6 +123,7 @@ class OidcProvider(Section):
                 frozenset(self.direct.audiences if self.direct else ()),
             ),
             parties=frozenset(self.parties),
+            mfa_acr=tuple(self.mfa_acr),
             ca_file=self.ca_file,
             sign_in_s=self.sign_in_s,
             refresh_s=self.refresh_s,

@@ -5,7 +5,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from taskgate.identity.grants import Grants, Issued, PolicySource, checked_reason
+from taskgate.identity.grants import (
+    Grants,
+    Issued,
+    PolicySource,
+    checked_reason,
+    ensure_sign_in,
+)
 from taskgate.identity.tokens import new_token
 from taskgate.model import limits
 from taskgate.model.clock import Clock
@@ -55,7 +61,8 @@ class Delegation:
     async def derive(self, parent: Grant, wish: Wish) -> Issued:
         """A child of `parent`, with its token. Who may do so is for the caller to judge.
 
-        Raises: Denied (wider than the parent, or the task is not for such an agent), BadConfig,
+        Raises: Denied (wider than the parent, the task is not for such an agent, or the sign-in
+        behind it is not as the task asks: StepUpNeeded), BadConfig,
         NotFound where the parent is over, OverLimit, StoreUnavailable.
         """
         now = self._clock.now()
@@ -86,6 +93,7 @@ class Delegation:
                 rule=f"{task.name}/for",
                 hint="for: {kinds: [human, agent]} in the task lets people's agents in",
             )
+        ensure_sign_in(task, identity, now)
         child = Grant(
             id=new_id("g"),
             identity=identity,

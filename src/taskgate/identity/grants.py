@@ -12,14 +12,19 @@ from taskgate.identity.revocations import EndListener, Revocations
 from taskgate.identity.tokens import hash_token, looks_right, new_token
 from taskgate.model import limits
 from taskgate.model.clock import Clock
-from taskgate.model.errors import BadConfig, Denied, NotAuthenticated, NotFound
+from taskgate.model.errors import BadConfig, Denied, NotAuthenticated, NotFound, StepUpNeeded
 from taskgate.model.grant import Grant
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.ids import new_id
 from taskgate.model.ports import GrantStore
 from taskgate.model.token import GrantSelector, Revocation, Token
 from taskgate.policy.hours import closes_at, open_at
-from taskgate.policy.people import closed_reason, may_take_up, why_not_member
+from taskgate.policy.people import (
+    closed_reason,
+    may_take_up,
+    sign_in_unmet,
+    why_not_member,
+)
 from taskgate.policy.rules import BreakGlassRule, Policy, Task
 
 # One message for a wrong token, task or resource, and for a grant that is over.
@@ -86,8 +91,8 @@ class Grants:
         """Takes a task up: for `resource` alone, or for all of the task's; for `lasts_s` seconds,
         or as long as the task says.
 
-        Raises: Denied (who, hours, too long), BadConfig (no reason), NotAuthenticated if the
-        person was cut off meanwhile, OverLimit, StoreUnavailable.
+        Raises: Denied (who, hours, too long), StepUpNeeded (not with this sign-in), BadConfig (no
+        reason), NotAuthenticated if the person was cut off meanwhile, OverLimit, StoreUnavailable.
         """
         reason = checked_reason(reason)
         if identity.kind is IdentityKind.AGENT and identity.acts_for is None:
@@ -158,7 +163,7 @@ class Grants:
         Also asks the policy anew: whether its holder may still take the task up, whether the
         task still reaches the resource, and whether it is open.
         Raises: NotAuthenticated, the same for every fault of token, task and resource;
-        Denied (hours, policy changed) where the token is good; StoreUnavailable.
+        Denied (hours, policy changed, StepUpNeeded) where the token is good; StoreUnavailable.
         """
         now = self._clock.now()
         grant = await self._grant_of(token)
@@ -308,6 +313,7 @@ class Grants:
                 rule=f"{grant.task}/resources",
                 hint="the policy has changed; taskgate tasks lists what there is",
             )
+        ensure_sign_in(task, grant.identity, now)
         if grant.break_glass:
             ensure_may_break_glass(task, grant.identity)
             return
@@ -374,6 +380,7 @@ def task_open_to(
             hint=f"it reaches {', '.join(task.resources)}",
         )
     _ensure_open(task, now)
+    ensure_sign_in(task, identity, now)
     return task
 
 
@@ -389,6 +396,30 @@ def ensure_may_break_glass(task: Task, identity: Identity) -> BreakGlassRule:
             hint="break_glass in a task's file says who may",
         )
     return rule
+
+
+def ensure_sign_in(task: Task, identity: Identity, now: float) -> None:
+    """That the caller's sign-in, or that of whoever is behind them, is as the task asks.
+
+    Raises: StepUpNeeded.
+    """
+    missing = sign_in_unmet(task, identity, now)
+    if task.sign_in is None or not missing:
+        return
+    raise StepUpNeeded(
+        f"task {task.name} needs {' and '.join(missing)}",
+        task.sign_in,
+        rule=f"{task.name}/sign_in",
+        hint=_step_up_hint(task, identity),
+    )
+
+
+def _step_up_hint(task: Task, identity: Identity) -> str:
+    if identity.principal.kind is not IdentityKind.HUMAN:
+        return "this task is for people who sign in themselves"
+    if identity.acts_for is not None:
+        return f"{identity.principal.key}, for whom you act, must sign in again and grant it anew"
+    return f'sign in again, more strongly: taskgate request {task.name} --reason "..."'
 
 
 def checked_reason(reason: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from taskgate.identity.passwords import Passwords
 from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.account import Backoff, User
+from taskgate.model.authentication import Authentication
 from taskgate.model.errors import BadConfig, NotAuthenticated, SecondFactorNeeded
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.ports import AttemptStore, UserStore
@@ -105,7 +106,7 @@ class LocalUsers:
                 authenticated_at=now,
                 method="agent",
             )
-        method = "password"
+        method, amr = "password", {"pwd"}
         if factors.demanded:
             if not code:
                 raise SecondFactorNeeded(
@@ -116,6 +117,8 @@ class LocalUsers:
             if not proved:
                 raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
             method = f"password+{proved}"
+            # A recovery code is one that counts once, too (RFC 8176).
+            amr.add("otp")
         await self._attempts.succeeded(user_key, (source_key,))
         if self._passwords.outdated(user.password_hash):
             renewed = await self._passwords.hash(password)
@@ -128,6 +131,7 @@ class LocalUsers:
             authenticated_at=now,
             method=method,
             acts_for=behind,
+            authentication=Authentication(frozenset(amr), auth_time=now),
         )
 
     def ensure_enabled(self) -> None:

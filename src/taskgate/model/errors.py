@@ -1,5 +1,7 @@
 """Errors by whose fault they are. Each carries what a wire needs to say it natively."""
 
+from taskgate.model.authentication import SignInDemand
+
 
 class TaskgateError(Exception):
     """What happened, and what to do next. `sqlstate` and `http_status` are its wire forms."""
@@ -22,6 +24,17 @@ class Denied(TaskgateError):
     def __init__(self, message: str, *, rule: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.rule = rule
+
+
+class StepUpNeeded(Denied):
+    """The caller may, but not with this sign-in: `demand` says what it must be like. The HTTP form
+    is RFC 9470's."""
+
+    http_status = 401
+
+    def __init__(self, message: str, demand: SignInDemand, *, rule: str, hint: str = "") -> None:
+        super().__init__(message, rule=rule, hint=hint)
+        self.demand = demand
 
 
 class NotAuthenticated(TaskgateError):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from taskgate.model.authentication import Authentication
+
 
 class IdentityKind(StrEnum):
     HUMAN = "human"
@@ -15,7 +17,8 @@ class Identity:
     """A caller, as an identity provider vouched for it.
 
     `subject` is unique within `issuer`; the pair names one person, job or agent.
-    `authenticated_at` is in seconds since the epoch.
+    `authenticated_at` is in seconds since the epoch: what a cut-off is compared with, so never
+    later than the sign-in truly was. `authentication` is what was told of how it was made.
     `acts_for` is the principal behind an agent (RFC 8693 section 4.1), None for everyone else.
     `claims` are what else was vouched for that tells one run of a job from another: name and
     value, for the records.
@@ -29,6 +32,7 @@ class Identity:
     method: str = ""
     acts_for: "Identity | None" = None
     claims: tuple[tuple[str, str], ...] = ()
+    authentication: Authentication = field(default_factory=Authentication)
 
     @property
     def key(self) -> str:
@@ -40,3 +44,8 @@ class Identity:
         """This caller's key, then those of everyone it acts for, nearest first."""
         behind = self.acts_for.keys if self.acts_for is not None else ()
         return (self.key, *behind)
+
+    @property
+    def principal(self) -> "Identity":
+        """Whoever stands behind it all: the caller, or the last of those it acts for."""
+        return self if self.acts_for is None else self.acts_for.principal

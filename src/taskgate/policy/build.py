@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from taskgate.model.audit import fits
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.decision import ApprovalDemand, Outcome, TaskLimits
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
@@ -23,6 +24,7 @@ from taskgate.policy.models import (
     PermitRule,
     PlainRule,
     RoleModel,
+    SignInModel,
     StandingModel,
     TaskBase,
 )
@@ -178,6 +180,12 @@ def _lasts(model: LastsModel) -> Lasts:
     return Lasts(min(_DEFAULT_GRANT_S, at_most) if default is None else default, at_most)
 
 
+def _sign_in(model: SignInModel | None) -> SignInDemand | None:
+    if model is None:
+        return None
+    return SignInDemand(model.mfa, model.within, tuple(model.acr or ()))
+
+
 def _agent_hold(value: bool | str) -> AgentHold:
     if value == "writes":
         return AgentHold.WRITES
@@ -241,6 +249,7 @@ class TaskBuilder:
             direct=model.direct,
             hold_agents=_agent_hold(model.hold_agents),
             break_glass=_break_glass(model.break_glass),
+            sign_in=_sign_in(model.sign_in),
         )
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.masks import Transform, TransformKind
 from taskgate.policy.rules import AgentHold, BreakGlassRule, Effect, Policy, Role, Task
 from taskgate.policy.units import spell_duration
@@ -156,6 +157,8 @@ def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
         yield Change(subject, direction, f"lasts {spelled}{spell_duration(new.lasts.at_most_s)}")
     if _hours(old) != _hours(new):
         yield Change(subject, _OTHER, f"hours: {_hours(new) or 'always'}")
+    if old.sign_in != new.sign_in:
+        yield Change(subject, _sign_in_direction(old, new), f"sign_in: {_sign_in(new)}")
     if old.direct != new.direct:
         yield Change(subject, _MORE if new.direct else _LESS, f"direct: {str(new.direct).lower()}")
     yield from _break_glass(subject, old.break_glass, new.break_glass)
@@ -213,6 +216,33 @@ def _mask_lines(task: Task) -> list[str]:
 
 def _constant(transform: Transform) -> str:
     return f" {transform.constant!r}" if transform.kind is TransformKind.CONSTANT else ""
+
+
+def _sign_in(task: Task) -> str:
+    demand = task.sign_in
+    if demand is None:
+        return "any"
+    said = ["mfa"] if demand.mfa else []
+    if demand.within_s is not None:
+        said.append(f"within {spell_duration(demand.within_s)}")
+    if demand.acr:
+        said.append(f"acr {' or '.join(demand.acr)}")
+    return ", ".join(said)
+
+
+def _sign_in_direction(old: Task, new: Task) -> Direction:
+    before, after = old.sign_in or SignInDemand(), new.sign_in or SignInDemand()
+    looser, stricter = _no_stricter(after, before), _no_stricter(before, after)
+    return _OTHER if looser == stricter else _MORE if looser else _LESS
+
+
+def _no_stricter(one: SignInDemand, other: SignInDemand) -> bool:
+    """Whether every sign-in that meets `other` meets `one`."""
+    return (
+        (other.mfa or not one.mfa)
+        and (one.within_s is None or (other.within_s or float("inf")) <= one.within_s)
+        and (not one.acr or (bool(other.acr) and set(other.acr) <= set(one.acr)))
+    )
 
 
 def _hours(task: Task) -> str:

@@ -15,7 +15,7 @@ from taskgate.policy.bounds import Bounds, is_agent, judge_within
 from taskgate.policy.hours import closes_at, open_at, spell_moment
 from taskgate.policy.judge import judge_each
 from taskgate.policy.matching import Subject, covered_columns, subject_of, why_not
-from taskgate.policy.people import closed_reason, may_take_up
+from taskgate.policy.people import closed_reason, may_take_up, sign_in_unmet
 from taskgate.policy.rules import AgentHold, Effect, Entry, Policy, Rule, Task
 from taskgate.policy.units import spell_duration, spell_size
 from taskgate.policy.vocabulary import nearest
@@ -89,12 +89,18 @@ def explain(
         resource=place,
         identity=identity.key if identity is not None else "",
         decision=decision,
-        refusal=may_take_up(task, identity).reason if identity is not None else "",
+        refusal=_refusal(task, identity, now) if identity is not None else "",
         hours=_hours(task, now),
         actions=tuple(_traces(task, actions)),
         obligations=tuple(_obligations(task)) if decision.outcome is not Outcome.DENY else (),
         approvers=approvers(decision.demands),
     )
+
+
+def _refusal(task: Task, identity: Identity, now: float) -> str:
+    why = may_take_up(task, identity).reason
+    missing = sign_in_unmet(task, identity, now)
+    return why or (f"task {task.name} needs {' and '.join(missing)}" if missing else "")
 
 
 def _traces(task: Task, actions: Sequence[Action]) -> list[ActionTrace]:

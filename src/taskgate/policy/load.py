@@ -238,6 +238,9 @@ class _Loader:
             self._open(trust, self.trust_documents[trust.name])
         for name, document in built.items():
             members = self.tasks[name].members
+            if self.tasks[name].sign_in is not None and members.kinds == {IdentityKind.WORKLOAD}:
+                hint = "leave sign_in out, or add human to its kinds"
+                self._wrong(document, ("sign_in",), "a workload can never meet sign_in", hint)
             if not (members.groups or members.subjects or members.trusts):
                 hint = "name groups or people, or list the task in a Trust"
                 self._wrong(document, ("for",), "for is missing: nobody may take it up", hint)
@@ -263,6 +266,13 @@ class _Loader:
                     ("tasks",),
                     f"task {name} is not for workloads",
                     "add workload to its kinds, or drop it here",
+                )
+            if task.sign_in is not None:
+                self._wrong(
+                    document,
+                    ("tasks",),
+                    f"task {name} asks how people signed in, which no job ever did",
+                    "drop it here, or leave sign_in out of the task",
                 )
             trusts = members.trusts | {trust.identity_issuer}
             self.tasks[name] = replace(task, members=replace(members, trusts=trusts))

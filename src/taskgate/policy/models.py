@@ -98,6 +98,38 @@ class Approvers(Strict):
         return self
 
 
+class SignInModel(Strict):
+    """How whoever takes the task up must have signed in: all that is named. It counts when the task
+    is taken up, when something is derived from a grant, and when a session opens; for an agent,
+    of the person it acts for."""
+
+    mfa: bool = Field(
+        default=False,
+        description="By more than one factor: the provider told so, or named methods of two kinds.",
+    )
+    within: Duration | None = Field(
+        default=None,
+        description="So long ago at most. Renewing a sign-in does not make it newer.",
+        examples=["15m"],
+    )
+    acr: Words | None = Field(
+        default=None,
+        description="One of these authentication classes, exactly as the provider tells them; the"
+        " best liked first.",
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> "SignInModel":
+        if not self.mfa and self.within is None and self.acr is None:
+            raise ValueError("nothing is asked for; say mfa, within or acr, or leave sign_in out")
+        if self.within is not None and self.within < limits.CLOCK_SKEW_S:
+            raise ValueError("within is 1m at least: clocks differ by that much")
+        for value in self.acr or ():
+            if any(not "!" <= char <= "~" or char in '"\\' for char in value):
+                raise ValueError(f"{value!r} is no authentication class: no spaces, no quotes")
+        return self
+
+
 def _lasts(value: object) -> object:
     plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     return {"default": value, "at_most": value} if plain else value
@@ -315,6 +347,11 @@ class TaskBase(Strict):
         description="Whether a token straight from an identity provider, as the password, takes it"
         " up: for the token's remaining time, `lasts.at_most` at most, with no reason but the"
         " client's `application_name`.",
+    )
+    sign_in: SignInModel | None = Field(
+        default=None,
+        description="How its holder must have signed in: `{mfa: true, within: 15m}`. Left out: in"
+        " any way.",
     )
     lasts: Annotated[LastsModel, BeforeValidator(_lasts)] = Field(
         default=LastsModel(),

@@ -36,6 +36,15 @@ def may_take_up(task: Task, identity: Identity, now: float | None = None) -> Ans
     return ALLOWED
 
 
+def sign_in_unmet(task: Task, identity: Identity, now: float) -> tuple[str, ...]:
+    """What the task's `sign_in` asks for and this caller's sign-in is not, at `now` (epoch
+    seconds). For whoever acts for somebody, that one's sign-in counts: it is their right that is
+    used."""
+    if task.sign_in is None:
+        return ()
+    return task.sign_in.unmet(identity.principal.authentication, now)
+
+
 def closed_reason(task: Task, now: float) -> str:
     """What to say outside the hours: when they are, and when they next begin."""
     hours = "; ".join(task.hours.text) if task.hours is not None else ""

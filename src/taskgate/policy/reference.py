@@ -23,6 +23,7 @@ from taskgate.policy.models import (
     RecordModel,
     ReviewModel,
     RoleModel,
+    SignInModel,
     StandingModel,
 )
 from taskgate.policy.resource_models import CredentialModel, ResourceModel, SecretSource
@@ -35,6 +36,7 @@ EXAMPLES = ("sales-report.yaml", "on-call.yaml", "migrations.yaml", "roles.yaml"
 
 _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`for` of a task, a role, `break_glass` or `review`", ForMembers),
+    ("`sign_in`", SignInModel),
     ("`lasts`", LastsModel),
     ("`for` of a hold, `hold_for`, `second_person`", Approvers),
     ("`mask`", MaskModel),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.decision import ApprovalDemand, Outcome, TaskLimits
 from taskgate.model.identity import IdentityKind
 from taskgate.model.masks import ColumnMask, MaskSet
@@ -148,7 +149,8 @@ class MaskPattern:
 @dataclass(frozen=True, slots=True)
 class Task:
     """One task. `mask_patterns` are the column masks of `masks`, in the same order. `standing`
-    None: no approvals in advance. `direct`: a provider's own token may take it up."""
+    None: no approvals in advance. `direct`: a provider's own token may take it up. `sign_in`: what
+    the sign-in of its holder must be like."""
 
     name: str
     description: str
@@ -172,6 +174,7 @@ class Task:
     direct: bool = False
     hold_agents: AgentHold = AgentHold.NOTHING
     break_glass: BreakGlassRule | None = None
+    sign_in: SignInDemand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from taskgate.model.authentication import Authentication
 from taskgate.model.event import Event, EventKind
 from taskgate.model.grant import SessionInfo
 from taskgate.model.identity import Identity
@@ -42,7 +43,8 @@ def log_opened(recording: str, gateway: str, anchor: Anchor, now: float) -> Even
 def identity_facts(identity: Identity) -> dict[str, Any]:
     """An identity as events carry it: `identity` is its key; `acts_for` the chain behind an
     agent, nearest first; `claims` (only where there are any) what tells one run of a job from
-    another."""
+    another; `amr`, `acr` and `auth_time` (only where told) how the person behind it all signed
+    in."""
     chain: list[Identity] = []
     behind = identity.acts_for
     while behind is not None and len(chain) < 16:
@@ -56,6 +58,16 @@ def identity_facts(identity: Identity) -> dict[str, Any]:
         "authenticated_at": identity.authenticated_at,
         "acts_for": [one.key for one in chain],
         **({"claims": dict(identity.claims)} if identity.claims else {}),
+        **_authentication_facts(identity.principal.authentication),
+    }
+
+
+def _authentication_facts(shown: Authentication) -> dict[str, Any]:
+    """Only what was told."""
+    return {
+        **({"amr": sorted(shown.amr)} if shown.amr else {}),
+        **({"acr": shown.acr} if shown.acr else {}),
+        **({"auth_time": shown.auth_time} if shown.auth_time is not None else {}),
     }
 
 

@@ -15,6 +15,7 @@ from taskgate.identity.oidc.sealing import Sealer
 from taskgate.identity.oidc.settings import DirectTokens, GroupMapping, ProviderSettings
 from taskgate.identity.oidc.sign_in import Begun, Pending, SignedIn, SignIns, _Refresh
 from taskgate.model import limits
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.errors import BadConfig, NotFound
 from taskgate.model.identity import IdentityKind
 from taskgate.model.secret import Secret
@@ -48,6 +49,7 @@ async def providers(real: RealProvider, clock: SteppedClock) -> AsyncIterator[Pr
         secret=_secret,
         scopes=("openid", "offline_access"),
         prompt="consent",
+        mfa_acr=("urn:mfa",),
         groups=GroupMapping(renamed={"analysts": ("sales-analysts",)}),
         direct=DirectTokens(id_tokens=True, audiences=frozenset({AUDIENCE})),
     )
@@ -236,3 +238,62 @@ async def test_a_robots_access_token_is_no_person(providers: Providers, real: Re
     assert proof.identity.key == "corp:robot"
     assert proof.identity.kind is IdentityKind.WORKLOAD
     assert proof.identity.groups == frozenset()
+
+
+async def test_the_provider_tells_how_somebody_signed_in(
+    sign_ins: SignIns, real: RealProvider
+) -> None:
+    shown = (await signed_in(sign_ins, real)).identity.authentication
+    assert shown.amr == {"pwd"}
+    assert not shown.multi_factor
+    assert shown.auth_time is not None
+    assert abs(shown.auth_time - time.time()) < 60
+
+
+async def test_a_second_factor_is_asked_for_and_told(sign_ins: SignIns, real: RealProvider) -> None:
+    begun = await sign_ins.begin("corp", REDIRECT, demand=SignInDemand(mfa=True, within_s=900))
+    query = dict(parse_qsl(urlsplit(begun.url).query))
+    assert (query["acr_values"], query["max_age"], query["prompt"]) == ("urn:mfa", "900", "consent")
+    got = await browse(real, begun)
+    found = await sign_ins.finish(begun.flow, got["code"], got["state"], got["iss"])
+    shown = found.identity.authentication
+    assert (shown.acr, shown.multi_factor) == ("urn:mfa", True)
+
+
+async def test_by_device_it_is_asked_for_too(sign_ins: SignIns, real: RealProvider) -> None:
+    begun = await sign_ins.begin_device("corp", SignInDemand(mfa=True))
+    await asyncio.to_thread(real.confirm, begun.complete_url, "ann")
+    found = await sign_ins.poll_device(begun.flow)
+    assert isinstance(found, SignedIn)
+    assert found.identity.authentication.multi_factor
+
+
+@pytest.mark.parametrize(
+    ("demand", "expected"),
+    [
+        (SignInDemand(acr=("gold", "silver")), {"acr_values": "gold silver"}),
+        (SignInDemand(mfa=True, acr=("gold",)), {"acr_values": "gold"}),
+        (SignInDemand(within_s=90), {"max_age": "90"}),
+        # Nothing to name it by: at least the person is asked again.
+        (SignInDemand(mfa=True), {"prompt": "login"}),
+    ],
+    ids=["acr", "acr-before-mfa", "within", "mfa"],
+)
+async def test_how_a_demand_is_put_to_a_provider(
+    real: RealProvider, clock: SteppedClock, demand: SignInDemand, expected: dict[str, str]
+) -> None:
+    providers = Providers([ProviderSettings("plain", real.issuer, "other-app")], clock)
+    sign_ins = SignIns(providers, Sealer(b"k" * 32), clock)
+    url = (await sign_ins.begin("plain", REDIRECT, demand=demand)).url
+    await providers.close()
+    query = dict(parse_qsl(urlsplit(url).query))
+    assert {n: query[n] for n in ("acr_values", "max_age", "prompt") if n in query} == expected
+
+
+async def test_a_renewal_makes_no_sign_in_newer_or_stronger(
+    sign_ins: SignIns, real: RealProvider, clock: SteppedClock
+) -> None:
+    first = await signed_in(sign_ins, real)
+    clock.pass_s(30)
+    renewed = await sign_ins.refresh(first.refresh)
+    assert renewed.identity.authentication == first.identity.authentication

@@ -15,8 +15,11 @@ from typing import Any, Final
 from taskgate.identity.oidc.compact import CompactToken
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.model import limits
+from taskgate.model.authentication import MULTI_FACTOR, Authentication
 
 MAX_SUBJECT_CHARS: Final = 255
+_MAX_METHODS: Final = 32
+_MAX_WORD_CHARS: Final = 255
 _MAX_SECONDS: Final = 2.0**53
 # Types that are no ID or access token, although the same keys sign them: logout tokens, security
 # events, proofs of possession. What is not listed is refused.
@@ -157,6 +160,32 @@ def authenticated_at(claims: Mapping[str, Any], spans: Spans, skew_s: float = 0.
     """
     told = [one for one in (_seconds(claims, "auth_time"), spans.issued_at) if one is not None]
     return max(0.0, min(told) - skew_s) if told else 0.0
+
+
+def authentication_in(
+    claims: Mapping[str, Any], spans: Spans, multi_factor: Collection[str] = ()
+) -> Authentication:
+    """How and when the person signed in, as far as the token tells (Core section 2; RFC 9068
+    section 2.2.1 for access tokens). What is not as it should be was not told: rights come from
+    what is understood only. `multi_factor` are the values of `acr` that stand for it.
+
+    Raises: TokenRefused where auth_time is no time.
+    """
+    told, acr = claims.get("amr"), claims.get("acr")
+    listed = told if isinstance(told, list) and len(told) <= _MAX_METHODS else []
+    amr = {one for one in listed if isinstance(one, str) and _is_word(one)}
+    acr = acr if isinstance(acr, str) and _is_word(acr) else ""
+    if acr in multi_factor:
+        amr.add(MULTI_FACTOR)
+    at = _seconds(claims, "auth_time")
+    # Nobody signs in after the token that tells of it; without its time, neither can be placed.
+    if at is not None:
+        at = None if spans.issued_at is None else min(at, spans.issued_at)
+    return Authentication(frozenset(amr), acr, at)
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= _MAX_WORD_CHARS and text.isprintable()
 
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float | None:

@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from taskgate.identity.oidc.claims import Spans, authenticated_at, subject_of
+from taskgate.identity.oidc.claims import (
+    Spans,
+    authenticated_at,
+    authentication_in,
+    subject_of,
+)
 from taskgate.identity.oidc.settings import GroupMapping, ProviderSettings
 from taskgate.model import limits
 from taskgate.model.identity import Identity, IdentityKind
@@ -30,6 +35,7 @@ def identity_of(
         groups=groups_of(settings.groups, claims),
         authenticated_at=authenticated_at(claims, spans, skew_s),
         method=method,
+        authentication=authentication_in(claims, spans, settings.mfa_acr),
     )
 
 

@@ -38,7 +38,8 @@ class ProviderSettings:
     `secret` is asked for each time; None for a public client (PKCE alone). `parties` are further
     clients of the provider whose tokens may come here (`azp`). `sign_in_s` is how long one
     sign-in lasts, `refresh_s` how long it can be renewed without the person. `prompt` is sent as
-    it is: some providers give refresh tokens only after `consent`.
+    it is: some providers give refresh tokens only after `consent`. `mfa_acr` are the values of
+    `acr` that stand for more than one factor, asked for where a task wants that.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ProviderSettings:
     groups: GroupMapping = GroupMapping()
     direct: DirectTokens = DirectTokens()
     parties: frozenset[str] = frozenset()
+    mfa_acr: tuple[str, ...] = ()
     ca_file: Path | None = None
     sign_in_s: float = 3600.0
     refresh_s: float = 12 * 3600.0

@@ -28,7 +28,9 @@ from taskgate.identity.oidc.people import identity_of
 from taskgate.identity.oidc.provider import Provider, Providers
 from taskgate.identity.oidc.refusals import ProviderUnavailable, TokenRefused
 from taskgate.identity.oidc.sealing import Sealer
+from taskgate.identity.oidc.settings import ProviderSettings
 from taskgate.model import limits
+from taskgate.model.authentication import Authentication, SignInDemand
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import Identity
@@ -101,6 +103,7 @@ class _Refresh(msgspec.Struct):
     subject: str
     authenticated_at: float
     until: float
+    shown: Authentication = Authentication()
 
 
 class SignIns:
@@ -112,9 +115,17 @@ class SignIns:
         self._clock = clock
         self._spent: OrderedDict[str, float] = OrderedDict()
 
-    async def begin(self, name: str, redirect: str, *, fresh: bool = False) -> Begun:
+    async def begin(
+        self,
+        name: str,
+        redirect: str,
+        *,
+        fresh: bool = False,
+        demand: SignInDemand | None = None,
+    ) -> Begun:
         """Where the browser must go; `redirect` is the loopback address that it comes back to.
-        `fresh` asks the provider to make the person prove themselves anew.
+        `fresh` asks the provider to make the person prove themselves anew, `demand` to do it as a
+        task wants. Whether it did so, the task's own check tells.
 
         Raises: NotFound, BadConfig, ProviderUnavailable.
         """
@@ -136,9 +147,7 @@ class SignIns:
             "code_challenge": _challenge(verifier),
             "code_challenge_method": "S256",
         }
-        prompt = " ".join(filter(None, ("login" if fresh else "", provider.settings.prompt)))
-        if prompt:
-            query["prompt"] = prompt
+        query |= _asking(provider.settings, demand, fresh=fresh)
         endpoint = metadata.authorization_endpoint
         url = f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
         until = self._clock.now() + limits.SIGN_IN_FLOW_S
@@ -169,7 +178,7 @@ class SignIns:
         answer = await self._ask(provider, metadata, form)
         return await self._signed_in(provider, answer, nonce=begun.nonce)
 
-    async def begin_device(self, name: str) -> DeviceBegun:
+    async def begin_device(self, name: str, demand: SignInDemand | None = None) -> DeviceBegun:
         """Raises: NotFound, BadConfig where the provider has no device flow,
         ProviderUnavailable, TokenRefused where it will not begin one."""
         provider = self._providers.named(name)
@@ -177,6 +186,10 @@ class SignIns:
         if not metadata.device_endpoint or not metadata.token_endpoint:
             raise BadConfig(f"the provider {name} has no device flow", hint="use a browser")
         form = {"scope": " ".join(provider.settings.scopes)}
+        # RFC 8628 takes what the authorization request does; a provider passes over what it
+        # does not know.
+        if demand is not None:
+            form |= _asking(provider.settings, demand, fresh=False)
         found = await self._ask(provider, metadata, form, endpoint=metadata.device_endpoint)
         url, complete = _text(found, "verification_uri"), found.get("verification_uri_complete")
         complete_url = complete if isinstance(complete, str) else ""
@@ -249,16 +262,21 @@ class SignIns:
         identity = identity_of(settings, claims, spans, METHOD)
         # It was made for this sign-in, so a clock that is ahead gains nothing.
         at, until = min(identity.authenticated_at, now), now + settings.refresh_s
+        shown = identity.authentication
+        if shown.auth_time is not None:
+            shown = replace(shown, auth_time=min(shown.auth_time, now))
         if before is not None:
             # Core 12.2: the same subject, or it is somebody else's sign-in.
             if identity.subject != before.subject:
                 raise TokenRefused("the provider renewed another person's sign-in")
             at, until = min(at, before.authenticated_at), before.until
-        identity = replace(identity, authenticated_at=at)
+            # Nobody was there to prove more than they had.
+            shown = before.shown
+        identity = replace(identity, authenticated_at=at, authentication=shown)
         refresh = answer.get("refresh_token") or (before.token if before is not None else None)
         sealed = ""
         if isinstance(refresh, str) and len(refresh) <= _MAX_CODE_CHARS:
-            kept = _Refresh(settings.name, refresh, identity.subject, at, until)
+            kept = _Refresh(settings.name, refresh, identity.subject, at, until, shown)
             sealed = self._sealer.seal("refresh", kept)
         return SignedIn(identity, settings.name, settings.sign_in_s, sealed)
 
@@ -320,6 +338,23 @@ class _Refusal(TokenRefused):
         plain = isinstance(error, str) and re.fullmatch(r"[a-z_]{1,64}", error)
         self.error = str(error) if plain else "error"
         super().__init__(f"the provider refused: {self.error}")
+
+
+def _asking(
+    settings: ProviderSettings, demand: SignInDemand | None, *, fresh: bool
+) -> dict[str, str]:
+    """How the person is to sign in, as the authorization request says it (Core 3.1.2.1)."""
+    found: dict[str, str] = {}
+    if demand is not None:
+        acr = demand.acr or (settings.mfa_acr if demand.mfa else ())
+        if demand.within_s is not None:
+            found["max_age"] = str(int(demand.within_s))
+        if acr:
+            found["acr_values"] = " ".join(acr)
+        # With nothing to ask for by name, the provider would just repeat the sign-in it has.
+        fresh = fresh or (demand.mfa and not acr)
+    prompt = " ".join(filter(None, ("login" if fresh else "", settings.prompt)))
+    return found | ({"prompt": prompt} if prompt else {})
 
 
 def _challenge(verifier: str) -> str:
