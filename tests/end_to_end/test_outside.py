@@ -140,7 +140,9 @@ def outside(pg18: Server, servers: Servers) -> Iterator[Outside]:
             "name": "corp", "issuer": provider.issuer, "client_id": "taskgate",
             "client_secret": {"env": "CORP_SECRET"}, "scopes": ["openid", "offline_access"],
             "prompt": "consent", "mfa_acr": ["urn:mfa"],
-            "direct": {"id_tokens": True, "audiences": ["urn:gate"]},
+            "direct": {
+                "id_tokens": True, "audiences": ["urn:gate"], "scopes": ["openid"],
+            },
         }  # fmt: skip
         with running_gate(
             pg18,
@@ -263,6 +265,60 @@ def test_psql_alone_with_the_providers_token_as_the_password(outside: Outside) -
     assert "taskgate request stated" in done.stderr
     assert '"reason":"signed in directly: psql"' in outside.events()
     assert token not in outside.events()
+
+
+def by_itself(
+    outside: Outside, who: str, task: str, sql: str, **more: str
+) -> "subprocess.CompletedProcess[str]":
+    """A client on libpq 18 that is given no password, and signs in by itself."""
+    setting = outside.setting
+    conninfo = {
+        "host": "localhost", "port": setting.gate.port, "dbname": setting.database,
+        "user": f"{task}@corp", "sslmode": "verify-full", "require_auth": "oauth",
+        "sslrootcert": setting.gate.own.ca_file, "oauth_client_id": "psql",
+        "oauth_issuer": outside.provider.issuer, "application_name": "psql",
+    } | more  # fmt: skip
+    given = " ".join(f"{name}='{value}'" for name, value in conninfo.items())
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+    # The tests' provider speaks plain http on loopback, which libpq takes under this alone.
+    environment |= {"PYTHONPATH": str(ROOT), "PGOAUTHDEBUG": "UNSAFE"}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.oidc_provider.libpq", who, given, sql],
+        capture_output=True, text=True, check=False, timeout=90, env=environment,
+    )  # fmt: skip
+
+
+def test_a_client_of_postgresql_18_signs_in_by_itself(outside: Outside) -> None:
+    done = by_itself(outside, "ann", "report", "SELECT count(*) > 0 FROM shop.orders")
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+    assert f"discovery {outside.provider.issuer}/.well-known/openid-configuration" in done.stderr
+    assert "device and enter" in done.stderr
+    refused = by_itself(outside, "ann", "report", "SELECT * FROM shop.customers")
+    assert "shop.customers" in refused.stderr
+    assert refused.returncode
+
+
+def test_a_client_by_itself_gets_no_more_than_its_person(outside: Outside) -> None:
+    assert "there is no task report" in by_itself(outside, "eve", "report", "SELECT 1").stderr
+    stated = by_itself(outside, "ann", "stated", "SELECT 1")
+    assert "taskgate request stated" in stated.stderr
+    forged = by_itself(outside, "token:eyJ0.eyJ0.eyJ0", "report", "SELECT 1")
+    assert "not accepted" in forged.stderr
+    # An ID token is no access token, and another provider's discovery is not believed.
+    plain = by_itself(outside, "token:opaque", "report", "SELECT 1")
+    assert "not accepted" in plain.stderr
+    elsewhere = by_itself(
+        outside, "ann", "report", "SELECT 1", oauth_issuer="https://login.example.com"
+    )
+    assert "incompatible with oauth_issuer" in elsewhere.stderr
+
+
+def test_a_provider_nobody_knows_is_said_and_older_clients_see_no_change(outside: Outside) -> None:
+    done = by_itself(outside, "ann", "report@x", "SELECT 1", user="report@crop")
+    assert "no identity provider 'crop'" in done.stderr
+    assert "there are: corp" in done.stderr
+    token = outside.provider.tokens("ann")["id_token"]
+    assert outside.setting.psql("report", "SELECT 1", token=token).returncode == 0
 
 
 def test_somebody_else_is_refused_in_the_words_for_a_task_that_is_not_there(

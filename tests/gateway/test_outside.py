@@ -127,6 +127,13 @@ async def test_a_token_in_its_last_minutes_gives_those(setting: Setting) -> None
     assert grant.reason == "signed in directly"
 
 
+async def test_a_token_counts_for_the_provider_that_the_user_name_names(setting: Setting) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        await setting.direct.grant("one", "open", "psql", "other")
+    assert "another provider's" in caught.value.why
+    assert (await setting.direct.grant("one", "open", "psql", "corp")).task == "open"
+
+
 async def test_a_task_must_say_direct(setting: Setting) -> None:
     with pytest.raises(Denied) as caught:
         await setting.direct.grant("one", "closed", "psql")

@@ -1,4 +1,4 @@
-// A certified OpenID provider for tests: two clients, device flow, refresh, keys that rotate.
+// A certified OpenID provider for tests: several clients, device flow, refresh, keys that rotate.
 //
 //   node server.mjs PORT MODULES
 //
@@ -41,6 +41,12 @@ function make(key) {
         redirect_uris: ["http://127.0.0.1/callback"],
       },
       {
+        // What people give psql as oauth_client_id.
+        client_id: "psql", token_endpoint_auth_method: "none", application_type: "native",
+        grant_types: ["urn:ietf:params:oauth:grant-type:device_code"],
+        redirect_uris: [], response_types: [],
+      },
+      {
         client_id: "robot", client_secret: "a-robots-secret",
         grant_types: ["client_credentials"], redirect_uris: [], response_types: [],
       },
@@ -53,6 +59,9 @@ function make(key) {
     },
     pkce: { required: () => true, methods: ["S256"] },
     rotateRefreshToken: true,
+    async extraTokenClaims(_, token) {
+      return token.accountId && { groups: PEOPLE[token.accountId].groups };
+    },
     ttl: { IdToken: 600, AccessToken: 600 },
     features: {
       deviceFlow: { enabled: true }, clientCredentials: { enabled: true },

@@ -26,6 +26,8 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}\Z")
 # Issuers of the gate's own: local users, agents of delegation, trust rules.
 RESERVED: Final = frozenset({"local", "agent", "trust", "scim", "saml"})
 Acr = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]
+# RFC 6749 section 3.3.
+Scope = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, strict=False)]
 
 
@@ -49,9 +51,11 @@ class Groups(Section):
 
 class Direct(Section):
     """Tokens straight from the provider, as the password of a task with `direct: true` or as the
-    API's bearer. `audiences` are those of access tokens (JWTs)."""
+    API's bearer. `audiences` are those of access tokens (JWTs); `scopes` are what a PostgreSQL
+    client that signs in by itself asks for."""
 
     id_tokens: bool = False
+    scopes: list[Scope] = Field(default_factory=lambda: ["openid"], min_length=1)
     audiences: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
 
     @model_validator(mode="after")

@@ -16,7 +16,9 @@ from taskgate.gateway.config import Config
 from taskgate.gateway.foundation import Foundation
 from taskgate.gateway.saml import Saml, open_saml
 from taskgate.identity.grants import Grants, Issued, PolicySource, task_open_to
+from taskgate.identity.oidc.issuer import discovery_of
 from taskgate.identity.oidc.provider import Providers
+from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sealing import Sealer
 from taskgate.identity.oidc.sign_in import SignIns
 from taskgate.identity.proof import ProvenGrants
@@ -29,6 +31,7 @@ from taskgate.model.grant import Grant
 from taskgate.model.identity import Identity
 from taskgate.model.secret import Secret
 from taskgate.model.token import GrantSelector
+from taskgate.protocols.postgres.oauth_bearer import BearerOffer, Offers
 from taskgate.recording.journal import Journal
 from taskgate.recording.opening import identity_facts
 
@@ -57,13 +60,18 @@ class Direct:
         self._policy = policy
         self._events = events
 
-    async def grant(self, token: str, task_name: str, application: str) -> Grant:
-        """The grant of a task that a provider's token takes up by itself.
+    async def grant(
+        self, token: str, task_name: str, application: str, provider: str = ""
+    ) -> Grant:
+        """The grant of a task that a provider's token takes up by itself; with `provider`, only
+        one of that provider's.
 
         Raises: TokenRefused, Denied (who, hours, or the task wants a stated reason),
         ProviderUnavailable, NotAuthenticated, OverLimit, NotRecorded, StoreUnavailable.
         """
         proof = await self._providers.prove(token)
+        if provider and proof.identity.issuer != provider:
+            raise TokenRefused("the token is another provider's than the user name says")
         identity = await self._grants.as_listed(proof.identity)
         # First, so that a task that is not theirs is refused like one that is not there.
         task = task_open_to(
@@ -119,12 +127,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """All of it."""
+    """All of it. `offers` are the providers whose access tokens PostgreSQL clients may get by
+    themselves."""
 
     sign_ins: SignIns
     direct: Direct
     exchange: Exchange
     saml: Saml | None
+    offers: Offers
 
 
 @asynccontextmanager
@@ -146,10 +156,20 @@ async def open_outside(
                 Direct(providers, proven, logins, grants, policies, events),
                 Exchange(workloads, events),
                 saml,
+                _offers(config),
             )
     finally:
         await providers.close()
         await workloads.close()
+
+
+def _offers(config: Config) -> Offers:
+    """The providers that PostgreSQL clients may get an access token from by themselves."""
+    return {
+        one.name: BearerOffer(discovery_of(one.issuer), " ".join(one.direct.scopes))
+        for one in config.oidc
+        if one.direct is not None and one.direct.audiences
+    }
 
 
 class Events:

@@ -4,12 +4,14 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import cast
 
 from taskgate.gateway.tls import ListenerTls, start_server_tls
 from taskgate.model.errors import NotAuthenticated, TaskgateError
 from taskgate.protocols.postgres.authentication import CancelRequest
 from taskgate.protocols.postgres.errors import Severity, encode_error
+from taskgate.protocols.postgres.oauth_bearer import Offers
 from taskgate.protocols.postgres.startup import BeginTls, Send, ServerStartup
 from taskgate.protocols.postgres.startup_options import StartupRequest
 
@@ -27,10 +29,12 @@ class Incoming(asyncio.Protocol):
         tls: ListenerTls | None,
         plaintext: bool,
         accepted: Callable[["Incoming"], None],
+        offers: Offers = MappingProxyType({}),
     ) -> None:
         self._tls = tls
         self._plaintext = plaintext
         self._accepted = accepted
+        self._offers = offers
         self._machine: ServerStartup | None = None
         self._arrived = asyncio.Event()
         self._refusal: TaskgateError | None = None
@@ -55,6 +59,7 @@ class Incoming(asyncio.Protocol):
         self._machine = ServerStartup(
             offers_tls=self._tls is not None,
             takes_plaintext=self._plaintext and is_loopback(self.peer),
+            offers=self._offers,
         )
         self._accepted(self)
 

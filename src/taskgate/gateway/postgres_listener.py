@@ -20,6 +20,8 @@ from taskgate.model.clock import Clock
 from taskgate.model.errors import NotAuthenticated, NotRecorded, TaskgateError
 from taskgate.model.limits import LOGIN_TIMEOUT_S
 from taskgate.protocols.postgres.authentication import CancelRequest
+from taskgate.protocols.postgres.oauth_bearer import Offers
+from taskgate.protocols.postgres.startup import Discovery
 
 _log = structlog.get_logger(__name__)
 _BACKLOG = 1024
@@ -28,12 +30,14 @@ _TELL_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where the listener stands. `plaintext` takes clients without TLS, from this machine only."""
+    """Where the listener stands. `plaintext` takes clients without TLS, from this machine only.
+    `offers` are the providers that clients may sign in at by themselves."""
 
     address: str
     port: int
     tls: ListenerTls | None
     plaintext: bool
+    offers: Offers
 
 
 class PostgresListener:
@@ -52,7 +56,9 @@ class PostgresListener:
         """Listens; the port it got (the configuration may say 0). Raises: OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Incoming(self._door.tls, self._door.plaintext, self._accepted),
+            lambda: Incoming(
+                self._door.tls, self._door.plaintext, self._accepted, self._door.offers
+            ),
             self._door.address,
             self._door.port,
             backlog=_BACKLOG,
@@ -108,6 +114,8 @@ class PostgresListener:
     async def _admit(self, incoming: Incoming) -> None:
         try:
             request = await incoming.request()
+        except Discovery:
+            raise
         except TaskgateError as error:
             self._opening.turned_away(incoming.peer, error)
             raise

@@ -176,9 +176,9 @@ class Opening:
         if not name and task is not None and len(task.resources) == 1:
             name = task.resources[0]
         # An unknown task goes the same way as a wrong token, so that neither can be told apart.
-        if looks_like_jwt(request.password):
+        if request.provider or looks_like_jwt(request.password):
             grant = await self._rights.direct.grant(
-                request.password, request.task, request.application_name
+                request.password, request.task, request.application_name, request.provider
             )
             reaches = task is not None and name in task.resources and name in grant.resources
         else:

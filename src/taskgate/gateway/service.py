@@ -191,7 +191,9 @@ class _Service:
             node=config.node,
         )
         listener = config.postgres
-        door = Door(listener.address, listener.port, postgres_tls, listener.plaintext)
+        door = Door(
+            listener.address, listener.port, postgres_tls, listener.plaintext, outside.offers
+        )
         self._postgres = PostgresListener(door, Opening(rights, backing), sessions, clock)
         try:
             postgres_port = await self._postgres.start()

@@ -41,6 +41,11 @@ class Metadata:
     answers_iss: bool = False
 
 
+def discovery_of(issuer: str) -> str:
+    """Where an issuer's discovery document is (Discovery section 4)."""
+    return issuer.removesuffix("/") + _WELL_KNOWN
+
+
 class Issuer:
     """`jwks_uri` is given where the issuer has no discovery; else it is found by it."""
 
@@ -127,7 +132,7 @@ class Issuer:
             self._under_way = None
 
     async def _discover(self) -> Metadata:
-        answer = await self._fetcher.get(self.issuer.removesuffix("/") + _WELL_KNOWN)
+        answer = await self._fetcher.get(discovery_of(self.issuer))
         if answer.status != 200:
             raise NoAnswer(f"its discovery document comes with HTTP status {answer.status}")
         try:

@@ -1,4 +1,4 @@
-"""The server's side of starting up: from the first byte to a user name and a password.
+"""The server's side of starting up: from the first byte to a user name and a password or token.
 
 Source: PostgreSQL documentation, "Start-up", "SSL Session Encryption" (also its warning of bytes
 sent before the handshake), "GSSAPI Session Encryption"; versions 3.0 and 3.2.
@@ -6,6 +6,7 @@ sent before the handshake), "GSSAPI Session Encryption"; versions 3.0 and 3.2.
 
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from taskgate.model import limits
@@ -15,7 +16,7 @@ from taskgate.model.errors import (
     ProtocolViolation,
     TaskgateError,
 )
-from taskgate.protocols.postgres import tags
+from taskgate.protocols.postgres import oauth_bearer, tags
 from taskgate.protocols.postgres.authentication import (
     AUTHENTICATION_CLEARTEXT,
     NEWEST_MINOR,
@@ -29,6 +30,7 @@ from taskgate.protocols.postgres.authentication import (
     parse_first_packet,
     parse_password,
 )
+from taskgate.protocols.postgres.oauth_bearer import Offers
 from taskgate.protocols.postgres.reader import HEADER, UINT32
 from taskgate.protocols.postgres.startup_options import StartupRequest, Wanted, sort_parameters
 
@@ -64,7 +66,9 @@ class _Phase(Enum):
     PACKET = 0
     TLS = 1
     PASSWORD = 2
-    DONE = 3
+    BEARER = 3
+    DISCOVERED = 4
+    DONE = 5
 
 
 class ServerStartup:
@@ -72,12 +76,20 @@ class ServerStartup:
     CancelRequest comes. Any error ends the connection.
 
     `offers_tls`: a certificate is at hand. `takes_plaintext`: this client may sign in without
-    TLS (the configuration says so and both ends are on this machine).
+    TLS (the configuration says so and both ends are on this machine). `offers`: the identity
+    providers that clients may get a token from by themselves.
     """
 
-    def __init__(self, *, offers_tls: bool, takes_plaintext: bool) -> None:
+    def __init__(
+        self,
+        *,
+        offers_tls: bool,
+        takes_plaintext: bool,
+        offers: Offers = MappingProxyType({}),
+    ) -> None:
         self._offers_tls = offers_tls
         self._takes_plaintext = takes_plaintext
+        self._offers = offers
         self._buffer = bytearray()
         self._phase = _Phase.PACKET
         self._tls = False
@@ -87,6 +99,7 @@ class ServerStartup:
         self._first = True
         self._minor = 0
         self._wanted: Wanted | None = None
+        self._asked_again = False
 
     @property
     def tls(self) -> bool:
@@ -136,6 +149,10 @@ class ServerStartup:
                 return self._read_packet()
             case _Phase.PASSWORD:
                 return self._read_password()
+            case _Phase.BEARER:
+                return self._read_bearer()
+            case _Phase.DISCOVERED:
+                return self._read_acknowledged()
             case _Phase.TLS | _Phase.DONE:
                 return None
             case _:
@@ -212,15 +229,67 @@ class ServerStartup:
         minor = min(packet.minor, NEWEST_MINOR)
         if minor == _NEVER_EXISTED:
             minor = 0
-        reply = AUTHENTICATION_CLEARTEXT
+        reply, phase = AUTHENTICATION_CLEARTEXT, _Phase.PASSWORD
+        if wanted.provider:
+            if wanted.provider not in self._offers:
+                raise NotAuthenticated(
+                    f"no identity provider {wanted.provider!r} gives tokens for this gateway",
+                    hint=_named(self._offers),
+                )
+            reply, phase = oauth_bearer.ASK, _Phase.BEARER
         if minor != packet.minor or wanted.unknown:
             reply = encode_negotiate(NegotiateProtocolVersion(minor, wanted.unknown)) + reply
         self._wanted = wanted
         self._minor = minor
-        self._phase = _Phase.PASSWORD
+        self._phase = phase
         return Send(reply)
 
     def _read_password(self) -> Step | None:
+        message = self._read_message()
+        if message is None:
+            return None
+        return self._request(parse_password(message))
+
+    def _read_bearer(self) -> Step | None:
+        message = self._read_message()
+        if message is None:
+            return None
+        response: bytes | None
+        if self._asked_again:
+            response = oauth_bearer.parse_response(message)
+        else:
+            response = oauth_bearer.parse_initial(message)
+            if response is None:
+                # SASL lets a client wait to be asked (RFC 4422 section 3).
+                self._asked_again = True
+                return Send(oauth_bearer.encode_continue(b""))
+        token = oauth_bearer.token_in(response)
+        if token:
+            return self._request(token)
+        wanted = self._wanted
+        if wanted is None:
+            raise ProtocolViolation("a token before a startup packet")
+        self._phase = _Phase.DISCOVERED
+        return Send(oauth_bearer.encode_discovery(self._offers[wanted.provider]))
+
+    def _read_acknowledged(self) -> Step | None:
+        message = self._read_message()
+        if message is None:
+            return None
+        if oauth_bearer.parse_response(message) != oauth_bearer.ACKNOWLEDGED:
+            raise ProtocolViolation("a malformed OAUTHBEARER message after its end")
+        self._phase = _Phase.DONE
+        # The client asked where to sign in, and comes again with what it gets there.
+        raise Discovery
+
+    def _request(self, secret: str) -> Step:
+        if self._wanted is None:
+            raise ProtocolViolation("a password before a startup packet")
+        self._phase = _Phase.DONE
+        return self._wanted.request(self._minor, secret)
+
+    def _read_message(self) -> bytes | None:
+        """One message of type `p`, whole: a password or a SASL response."""
         if len(self._buffer) < HEADER.size:
             return None
         tag, length = HEADER.unpack_from(self._buffer)
@@ -234,10 +303,23 @@ class ServerStartup:
             return None
         message = bytes(self._buffer[: length + 1])
         del self._buffer[: length + 1]
-        if self._wanted is None:
-            raise ProtocolViolation("a password before a startup packet")
-        self._phase = _Phase.DONE
-        return self._wanted.request(self._minor, parse_password(message))
+        return message
+
+
+class Discovery(NotAuthenticated):
+    """A client came to hear where it can sign in, and was told. Nobody tried to get in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "sign in at the identity provider first",
+            hint="psql 18 and later do so by themselves: give oauth_issuer and oauth_client_id.",
+        )
+
+
+def _named(offers: Offers) -> str:
+    if not offers:
+        return "Connect with a token as the password, and without @ in the user name."
+    return f"Connect with user=TASK@PROVIDER; there are: {', '.join(sorted(offers))}."
 
 
 def _tls_needed(offers_tls: bool) -> TaskgateError:

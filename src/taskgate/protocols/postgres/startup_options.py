@@ -17,6 +17,7 @@ RESERVED: Final = frozenset({"user", "database", "options", "replication"})
 PROTOCOL_OPTION_PREFIX: Final = "_pq_."
 _SETTING_NAME: Final = re.compile(r"[a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*")
 _TASK_SEPARATOR: Final = "+"
+_PROVIDER_SEPARATOR: Final = "@"
 
 
 class BadOption(Unreadable):
@@ -29,8 +30,9 @@ class BadOption(Unreadable):
 class StartupRequest:
     """A client's whole request for a session, before it is judged.
 
-    `user` is as sent; `task` and `resource` are read from it ("task" or "task+resource"; the
-    resource is "" where none is named). `database` is "" where none is named; a database named
+    `user` is as sent; `task`, `resource` and `provider` are read from it ("task", "task+resource",
+    either with "@provider" behind; "" where none is named). With a provider, `password` is a
+    bearer token that the client got there. `database` is "" where none is named; a database named
     like the user counts as none, because clients fill it in so. `settings` has `options`
     first, then the packet's own, names in lower case, each once (the last counts), and not
     `application_name`. `minor` is the protocol version 3.minor in use from here on.
@@ -44,6 +46,7 @@ class StartupRequest:
     settings: tuple[tuple[str, str], ...]
     minor: int
     password: str = field(repr=False)
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ class Wanted:
 
     def request(self, minor: int, password: str) -> StartupRequest:
         """The whole request, once the password has come."""
-        task, _, resource = self.user.partition(_TASK_SEPARATOR)
+        named, _, provider = self.user.partition(_PROVIDER_SEPARATOR)
+        task, _, resource = named.partition(_TASK_SEPARATOR)
         return StartupRequest(
             self.user,
             task,
@@ -68,7 +72,13 @@ class Wanted:
             self.settings,
             minor,
             password,
+            provider,
         )
+
+    @property
+    def provider(self) -> str:
+        """The identity provider that the user name names, "" for none."""
+        return self.user.partition(_PROVIDER_SEPARATOR)[2]
 
 
 def sort_parameters(parameters: Iterable[tuple[str, str]]) -> Wanted:
@@ -99,8 +109,9 @@ def sort_parameters(parameters: Iterable[tuple[str, str]]) -> Wanted:
             hint="Connect without the replication parameter.",
         )
     user = given.get("user", "")
-    task, separator, resource = user.partition(_TASK_SEPARATOR)
-    if not task or (separator and not resource):
+    named, at, provider = user.partition(_PROVIDER_SEPARATOR)
+    task, separator, resource = named.partition(_TASK_SEPARATOR)
+    if not task or (separator and not resource) or (at and not provider):
         raise NotAuthenticated(
             "the user name names no task",
             hint="Connect with user=TASK, or user=TASK+RESOURCE where a task has several.",
