@@ -96,6 +96,11 @@ class RealProvider:
         )
         return str(answer.json()["access_token"])
 
+    def know(self, gate_url: str) -> None:
+        """Tells it where the gate is; see server.mjs."""
+        target = f"{self.issuer}/gate?{urlencode({'url': gate_url})}"
+        urllib.request.urlopen(target, data=b"", timeout=20).close()
+
     def rotate(self) -> None:
         """New signing key, old one gone."""
         urllib.request.urlopen(f"{self.issuer}/rotate", data=b"", timeout=20).close()

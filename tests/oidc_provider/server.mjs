@@ -5,9 +5,12 @@
 // It listens on 127.0.0.1:PORT and says "ready". Signing in takes no page: /sign-in?login=NAME sets
 // a cookie, and every interaction of that browser is then answered by it, with a second factor where
 // the client asked for acr urn:mfa. POST /rotate makes a new signing key and drops the old one.
+// POST /gate?url=BASE says where the gate is: its console is a known redirect from then on, and it is
+// told of logouts.
 import { createRequire } from "node:module";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
+import { request as httpsRequest } from "node:https";
 import { pathToFileURL } from "node:url";
 
 const [port, modules] = process.argv.slice(2);
@@ -34,6 +37,8 @@ function make(key) {
           "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code",
         ],
         application_type: "native", redirect_uris: ["http://127.0.0.1/callback"],
+        backchannel_logout_uri: `http://127.0.0.1:${port}/logged-out`,
+        backchannel_logout_session_required: true,
       },
       {
         client_id: "other-app", token_endpoint_auth_method: "none",
@@ -65,7 +70,7 @@ function make(key) {
     ttl: { IdToken: 600, AccessToken: 600 },
     features: {
       deviceFlow: { enabled: true }, clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: false }, backchannelLogout: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => "urn:gate",
@@ -85,9 +90,20 @@ function make(key) {
     },
   });
   provider.on("server_error", (_, error) => console.error(error));
+  provider.on("backchannel.error", (_, error) => console.error(error));
+  // The gate's port is not known yet when clients are registered.
+  const client = provider.Client.prototype;
+  const { redirectUriAllowed, postLogoutRedirectUriAllowed } = client;
+  client.redirectUriAllowed = function allowed(uri) {
+    return redirectUriAllowed.call(this, uri) || (gate && uri === `${gate}/console/oidc/corp/callback`);
+  };
+  client.postLogoutRedirectUriAllowed = function allowed(uri) {
+    return postLogoutRedirectUriAllowed.call(this, uri) || (gate && uri === `${gate}/console/login`);
+  };
   return provider;
 }
 
+let gate = "";
 let provider = make(newKey());
 let handler = provider.callback();
 
@@ -120,6 +136,15 @@ createServer(async (request, response) => {
       provider = make(newKey());
       handler = provider.callback();
       response.end("rotated");
+    } else if (url.pathname === "/gate") {
+      gate = url.searchParams.get("url");
+      response.end("noted");
+    } else if (url.pathname === "/logged-out") {
+      // The gate's certificate is of an authority that this process does not know.
+      const onward = httpsRequest(`${gate}/v1/oidc/corp/backchannel-logout`, {
+        method: "POST", headers: request.headers, rejectUnauthorized: false,
+      }, (answer) => { response.statusCode = answer.statusCode; answer.pipe(response); });
+      request.pipe(onward);
     } else if (url.pathname.startsWith("/interaction/")) {
       await interact(request, response);
     } else {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Form, Request, Response
 
 from taskgate.api.access import me_of
 from taskgate.api.caller import client_address
@@ -18,12 +18,15 @@ from taskgate.api.shapes import (
     OidcDeviceBegun,
     OidcFlow,
     OidcFound,
+    OidcLeave,
+    OidcLeft,
     OidcPending,
     OidcRefresh,
     SignInWanted,
 )
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.signals import Signals
+from taskgate.identity.oidc.logout import LoggedOut, Logouts
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sign_in import Pending, SignedIn, SignIns
 from taskgate.model import limits
@@ -49,6 +52,10 @@ class OidcDoor:
     def sign_ins(self) -> SignIns:
         return self._parts.outside.sign_ins
 
+    @property
+    def logouts(self) -> Logouts:
+        return self._parts.outside.logouts
+
     def knock(self, request: Request, *, poll: bool = False) -> str:
         """The source's address, if it may try now. Raises: TooMany."""
         source = client_address(request)
@@ -65,20 +72,37 @@ class OidcDoor:
         facts = {"door": _DOOR, "flow": flow, "from": source, "reason": why}
         await self._parts.records.log(EventKind.LOGIN_FAILED, None, facts)
 
-    async def welcome(self, found: SignedIn, source: str, flow: str) -> LoggedIn:
+    async def welcome(
+        self, found: SignedIn, source: str, flow: str, *, application: str = "api"
+    ) -> LoggedIn:
         """An API token for whom a provider vouched. Raises: NotAuthenticated, NotRecorded."""
         parts = self._parts
         facts = {"door": _DOOR, "flow": flow, "provider": found.provider, "from": source}
         await parts.records.log(EventKind.LOGIN, found.identity, facts)
         issued = await parts.people.logins.issue(
-            found.identity, found.lasts_s, source=source, application="api"
+            found.identity, found.lasts_s, source=source, application=application
         )
         return LoggedIn(
             token=issued.token,
             expires_at=issued.login.expires_at,
             me=me_of(parts.policies.current, found.identity),
             refresh=found.refresh,
+            leave=found.leave,
         )
+
+    async def logged_out(self, found: LoggedOut, source: str) -> None:
+        """Ends what rests on a session that the provider has ended. Raises: NotRecorded, where it
+        could not be written down; it has happened all the same."""
+        why = f"{found.provider} signed them out"
+        facts = {
+            "door": _DOOR, "flow": "back-channel", "provider": found.provider, "from": source,
+            "object": found.key, "reason": why,
+        }  # fmt: skip
+        try:
+            await self._parts.records.log(EventKind.LOGOUT, None, facts)
+        finally:
+            # Taking rights away waits for nothing.
+            await self._parts.people.grants.cut_off(found.key, why, grants_too=found.grants)
 
 
 def _door_of(request: Request) -> OidcDoor:
@@ -161,3 +185,29 @@ async def refresh(asked: OidcRefresh, request: Request, door: DoorHere) -> Logge
     except NotAuthenticated as error:
         await door.refused(error, source, "refresh")
         raise
+
+
+@router.post("/logout")
+async def leave(asked: OidcLeave, request: Request, door: DoorHere) -> OidcLeft:
+    """Where a browser ends the session at the provider; the sign-in here is ended by /logout."""
+    door.knock(request)
+    return OidcLeft(url=await door.logouts.leave(asked.leave))
+
+
+@router.post("/{provider}/backchannel-logout")
+async def told_of_logout(
+    provider: str,
+    request: Request,
+    door: DoorHere,
+    logout_token: Annotated[str, Form(max_length=limits.MAX_JWT_CHARS)] = "",
+) -> Response:
+    """A provider says that somebody signed out there (Back-Channel Logout 1.0 section 2.5)."""
+    source = door.knock(request, poll=True)
+    try:
+        found = await door.logouts.told(provider, logout_token)
+    except NotAuthenticated as error:
+        await door.refused(error, source, "back-channel")
+        body = '{"error":"invalid_request","error_description":"the logout token was not accepted"}'
+        return Response(body, 400, media_type="application/json")
+    await door.logged_out(found, source)
+    return Response(status_code=200)

@@ -83,12 +83,14 @@ class Me(_Shown):
 
 class LoggedIn(_Shown):
     """`token` is shown this once; the gateway keeps only its hash. `refresh` (after a sign-in by
-    a provider that gives one) renews the sign-in; it is sealed, and only the gateway reads it."""
+    a provider that gives one) renews the sign-in, and `leave` signs out at the provider as well;
+    both are sealed, and only the gateway reads them."""
 
     token: str
     expires_at: float
     me: Me
     refresh: str = ""
+    leave: str = ""
 
 
 Sealed = Annotated[str, Field(min_length=1, max_length=32 * limits.KIB)]
@@ -134,6 +136,16 @@ class OidcDeviceBegun(_Shown):
     interval_s: float
     lasts_s: float
     flow: str
+
+
+class OidcLeave(_Asked):
+    leave: Sealed
+
+
+class OidcLeft(_Shown):
+    """Where a browser signs out at the provider; empty where it has no such place."""
+
+    url: str
 
 
 class OidcFlow(_Asked):

@@ -96,7 +96,7 @@ def login(
     if oidc and saml:
         stop("say either --oidc or --saml", Exit.USAGE)
     if oidc or saml:
-        from taskgate.cli.sign_in import by_browser, by_device, by_saml
+        from taskgate.cli.sign_in import by_browser, by_device, by_saml, signed_in_as
 
         if saml:
             found = by_saml(client, saml, port=port, open_browser=browser, fresh=fresh)
@@ -104,9 +104,8 @@ def login(
             found = by_device(client, oidc, wanted={"within_s": 1.0} if fresh else None)
         else:
             found = by_browser(client, oidc, port=port, open_browser=browser, fresh=fresh)
-        profiles.save(
-            Profile(server, ca_file, "", found.token, found.expires_at, found.refresh, oidc, device)
-        )
+        known = Profile(server, ca_file, provider=oidc, device=device)
+        profiles.save(signed_in_as(known, found))
         tell(f"signed in to {server} as {found.me.key} until {at(found.expires_at)}")
         return
     if not name:
@@ -136,7 +135,11 @@ def _signed_in_locally(client: Client, body: dict[str, str], *, from_stdin: bool
     return client.post("/v1/login", LoggedIn, {**body, "code": code})
 
 
-def logout() -> None:
+def logout(
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="At the identity provider too, by a browser.")
+    ] = False,
+) -> None:
     """End the sign-in, here and at the gateway. Grants go on; `revoke` ends those."""
     profile = profiles.load()
     if profile.token:
@@ -145,8 +148,15 @@ def logout() -> None:
         except Refused as refused:
             if refused.status != 401:
                 raise
-    profiles.save(replace(profile, token="", expires_at=0.0, refresh="", provider=""))
+    profiles.save(replace(profile, token="", expires_at=0.0, refresh="", provider="", leave=""))
     tell("signed out")
+    if profile.leave:
+        from taskgate.cli.sign_in import leave
+
+        if everywhere:
+            leave(profile)
+        else:
+            tell(f"{profile.provider} still knows you there; --everywhere signs out of it as well")
 
 
 def whoami(as_json: Json = False) -> None:

@@ -17,8 +17,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Profile:
     """One sign-in. `ca_file` is empty where the system's own list of authorities is trusted.
     The token belongs to `server` and is never sent to another; nor is `refresh`, which renews it
-    where the sign-in was a provider's. `provider` is that one's name, and `device` says that it
-    was made on another device."""
+    where the sign-in was a provider's. `provider` is that one's name, `leave` signs out there too,
+    and `device` says that the sign-in was made on another device."""
 
     server: str = ""
     ca_file: str = ""
@@ -27,6 +27,7 @@ class Profile:
     expires_at: float = 0.0
     refresh: str = ""
     provider: str = ""
+    leave: str = ""
     device: bool = False
 
     def __repr__(self) -> str:
@@ -81,7 +82,7 @@ def _with_environment(found: Profile) -> Profile:
         found = replace(found, ca_file=ca)
     token = os.environ.get("TASKGATE_TOKEN")
     if token:
-        found = replace(found, token=token, expires_at=0.0, refresh="", provider="")
+        found = replace(found, token=token, expires_at=0.0, refresh="", provider="", leave="")
     return found
 
 

@@ -119,6 +119,29 @@ def by_device(
     stop("the code was not used in time", Exit.NOT_SIGNED_IN, hint="taskgate login again")
 
 
+def signed_in_as(profile: Profile, found: LoggedIn) -> Profile:
+    """The profile with another sign-in of the same way."""
+    return replace(
+        profile,
+        token=found.token,
+        expires_at=found.expires_at,
+        refresh=found.refresh,
+        leave=found.leave,
+    )
+
+
+def leave(profile: Profile) -> None:
+    """Opens a browser where the provider signs its person out. Raises: Stop."""
+    from taskgate.api.shapes import OidcLeft
+
+    nobody = Client(Profile(profile.server, profile.ca_file))
+    url = nobody.post("/v1/oidc/logout", OidcLeft, {"leave": profile.leave}).url
+    if not url:
+        stop(f"{profile.provider} has no place to sign out", Exit.FAILED)
+    tell(f"signing out at {profile.provider} with a browser on this machine:\n  {url}")
+    webbrowser.open(url)
+
+
 def renewed(profile: Profile) -> Profile:
     """The profile with a sign-in that still lasts, renewed if need be and possible."""
     if not profile.refresh or not profile.expires_at > 0 or _lasts(profile):
@@ -137,9 +160,7 @@ def renewed(profile: Profile) -> Profile:
             if refused.status not in (401, 404):
                 raise
             return kept
-        fresh = replace(
-            kept, token=answer.token, expires_at=answer.expires_at, refresh=answer.refresh
-        )
+        fresh = signed_in_as(kept, answer)
         profiles.save(fresh)
         return fresh
 

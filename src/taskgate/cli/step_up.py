@@ -40,7 +40,7 @@ def stepping_up(client: Client, work: Callable[[Client], T]) -> tuple[Client, T]
 
 def _again(client: Client, refused: Refused) -> Client:
     from taskgate.api.shapes import Me
-    from taskgate.cli.sign_in import by_browser, by_device
+    from taskgate.cli.sign_in import by_browser, by_device, signed_in_as
 
     profile = client.profile
     before = client.get("/v1/me", Me)
@@ -56,7 +56,7 @@ def _again(client: Client, refused: Refused) -> Client:
             Exit.NOT_SIGNED_IN,
             hint="to change who you are: taskgate login",
         )
-    kept = replace(profile, token=found.token, expires_at=found.expires_at, refresh=found.refresh)
+    kept = signed_in_as(profile, found)
     profiles.save(kept)
     return Client(kept)
 

@@ -12,22 +12,25 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from taskgate.api.access import end_grant, grants_of
 from taskgate.api.approvals import decide, look_at, waiting_for
 from taskgate.api.caller import Caller, PartsHere, client_address, may
-from taskgate.api.problems import TooMany, problem_of
+from taskgate.api.oidc import DoorHere as OidcDoorHere
+from taskgate.api.problems import problem_of
 from taskgate.api.records import end_session, may_see_all, sessions_of
-from taskgate.api.saml import DoorHere, drop_flow_cookie, flow_cookie, going
+from taskgate.api.saml import DoorHere as SamlDoorHere
 from taskgate.api.shapes import ApprovalShown
 from taskgate.api.signing_in import Doors
 from taskgate.api.visible import hidden_count
+from taskgate.console import oidc, saml
 from taskgate.console.forms import (
     ANONYMOUS_COOKIE,
     COOKIE,
-    anonymous_cookie,
     drop_cookie,
     ensure_own_form,
     local_path,
     session_token,
     set_cookie,
 )
+from taskgate.console.oidc import LEAVE_COOKIE, leaving
+from taskgate.console.pages import login_page
 from taskgate.console.rendering import STYLE, page
 from taskgate.gateway.parts import Parts
 from taskgate.model import limits
@@ -40,13 +43,11 @@ router = APIRouter(prefix="/console", include_in_schema=False)
 REFRESH_S = 10
 Field = Annotated[str, Form(max_length=2_000)]
 Password = Annotated[str, Form(max_length=limits.MAX_PASSWORD_BYTES)]
-_SIGNED_IN = {
-    "heading": "Signed in", "text": "Going on to the console.", "link_text": "Go on"
-}  # fmt: skip
 _SIGNED_OUT = {
     "heading": "Signed out",
     "text": "Signing you out at your identity provider as well.",
     "link_text": "Go on",
+    "onward": True,
 }
 Work = Callable[[Caller], Awaitable[Response]]
 
@@ -54,6 +55,8 @@ Work = Callable[[Caller], Awaitable[Response]]
 def mount(app: FastAPI) -> None:
     """Adds the console to the API's application."""
     app.include_router(router)
+    app.include_router(oidc.router)
+    app.include_router(saml.router)
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
@@ -66,8 +69,8 @@ async def style() -> Response:
 
 
 @router.get("/login")
-async def login_page(request: Request, next: str = "") -> Response:
-    return _login_page(request, local_path(next))
+async def show_login(request: Request, next: str = "") -> Response:
+    return login_page(request, local_path(next))
 
 
 @router.post("/login")
@@ -90,59 +93,32 @@ async def login(
         doors: Doors = request.app.state.doors
         signed_in = await doors.sign_in(name, password, client_address(request), "console")
     except TaskgateError as error:
-        return _login_page(request, where, error)
+        return login_page(request, where, error)
     response = RedirectResponse(where, 303)
     set_cookie(response, COOKIE, signed_in.token)
     drop_cookie(response, ANONYMOUS_COOKIE)
     return response
 
 
-@router.get("/saml/{name}")
-async def saml_login(request: Request, door: DoorHere, name: str, next: str = "") -> Response:
-    """Off to a SAML provider; the browser comes back to its own part of the API, and then here."""
-    where = local_path(next)
-    try:
-        door.knock(request, begin=True)
-        return going(await door.saml.sign_ins.start_console(name, where))
-    except TaskgateError as error:
-        return _login_page(request, where, error)
-
-
-@router.get("/saml/{name}/in")
-async def saml_arrived(request: Request, door: DoorHere, name: str, code: str = "") -> Response:
-    """Back from the provider, with a code that only this browser's sign-in can use."""
-    source = ""
-    try:
-        source = door.knock(request)
-        found = await door.saml.sign_ins.finish_console(code[:200], flow_cookie(request))
-        signed_in = await door.welcome(found, source, "console")
-    except TaskgateError as error:
-        if isinstance(error, NotAuthenticated):
-            await door.refused(error, source, "console", name)
-        return _login_page(request, local_path(""), error)
-    # A page of ours goes on by itself: the strict cookie does not come along with a redirection
-    # that began elsewhere.
-    values = {"link": local_path(found.next), "onward": True, **_SIGNED_IN}
-    response = page(request, "message.html", values)
-    set_cookie(response, COOKIE, signed_in.token)
-    drop_flow_cookie(response)
-    return response
-
-
 @router.post("/logout")
 async def logout(
-    request: Request, parts: PartsHere, door: DoorHere, form_token: Field = ""
+    request: Request,
+    parts: PartsHere,
+    oidc_door: OidcDoorHere,
+    saml_door: SamlDoorHere,
+    form_token: Field = "",
 ) -> Response:
     async def work(caller: Caller) -> Response:
         await parts.people.logins.end(caller.token)
         await parts.records.log(EventKind.LOGOUT, caller.identity, {})
-        elsewhere = await door.leave(caller.token)
+        elsewhere = await leaving(request, oidc_door, parts.reach.base_url)
+        elsewhere = elsewhere or await saml_door.leave(caller.token)
         response: Response = RedirectResponse("/console/login", 303)
         if elsewhere:
             # Not a redirection: a form may lead nowhere but here.
-            values = {"link": elsewhere, "onward": True, **_SIGNED_OUT}
-            response = page(request, "message.html", values)
+            response = page(request, "message.html", {"link": elsewhere, **_SIGNED_OUT})
         drop_cookie(response, COOKIE)
+        drop_cookie(response, LEAVE_COOKIE)
         return response
 
     return await _acting(request, parts, form_token, work)
@@ -302,23 +278,6 @@ def _signed_out(request: Request) -> Response:
         }
         return page(request, "message.html", values)
     return RedirectResponse(f"/console/login?next={quote(path, safe='')}", 303)
-
-
-def _login_page(request: Request, where: str, error: TaskgateError | None = None) -> HTMLResponse:
-    cookie = anonymous_cookie(request)
-    status = 200 if error is None else error.http_status
-    parts: Parts = request.app.state.parts
-    saml = parts.outside.saml
-    values = {
-        "next": where,
-        "error": problem_of(error) if error is not None else None,
-        "providers": saml.providers.names if saml is not None else (),
-    }
-    response = page(request, "login.html", values, status=status, cookie=cookie)
-    set_cookie(response, ANONYMOUS_COOKIE, cookie)
-    if isinstance(error, TooMany):
-        response.headers["Retry-After"] = str(max(1, round(error.wait_s)))
-    return response
 
 
 def _error_page(request: Request, error: TaskgateError, person: str) -> Response:

@@ -65,6 +65,15 @@ class Direct(Section):
         return self
 
 
+class Logout(Section):
+    """Signing out. `ends_grants`: what the provider signs out by its back channel loses its grants
+    and live sessions too. `returns`: the console's sign-in page is registered there as a place to
+    come back to after signing out."""
+
+    ends_grants: bool = True
+    returns: bool = False
+
+
 class OidcProvider(Section):
     """One provider. `name` begins the names of its people: `corp:SUBJECT`."""
 
@@ -79,6 +88,7 @@ class OidcProvider(Section):
     direct: Direct | None = None
     parties: list[str] = Field(default_factory=list)
     mfa_acr: list[Acr] = Field(default_factory=list, max_length=20)
+    logout: Logout = Logout()
     ca_file: ConfigPath | None = None
     sign_in_s: Seconds = 3600.0
     refresh_s: Seconds = 12 * 3600.0
@@ -128,6 +138,8 @@ class OidcProvider(Section):
             ),
             parties=frozenset(self.parties),
             mfa_acr=tuple(self.mfa_acr),
+            logout_ends_grants=self.logout.ends_grants,
+            logout_returns=self.logout.returns,
             ca_file=self.ca_file,
             sign_in_s=self.sign_in_s,
             refresh_s=self.refresh_s,

@@ -17,6 +17,7 @@ from taskgate.gateway.foundation import Foundation
 from taskgate.gateway.saml import Saml, open_saml
 from taskgate.identity.grants import Grants, Issued, PolicySource, task_open_to
 from taskgate.identity.oidc.issuer import discovery_of
+from taskgate.identity.oidc.logout import Logouts
 from taskgate.identity.oidc.provider import Providers
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sealing import Sealer
@@ -131,6 +132,7 @@ class Outside:
     themselves."""
 
     sign_ins: SignIns
+    logouts: Logouts
     direct: Direct
     exchange: Exchange
     saml: Saml | None
@@ -153,6 +155,7 @@ async def open_outside(
         async with open_saml(config, state, sealer, base_url) as saml:
             yield Outside(
                 SignIns(providers, sealer, clock),
+                Logouts(providers, sealer, clock),
                 Direct(providers, proven, logins, grants, policies, events),
                 Exchange(workloads, events),
                 saml,

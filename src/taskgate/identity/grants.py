@@ -268,11 +268,13 @@ class Grants:
         self._revocations.apply(ended)
         return ended
 
-    async def cut_off(self, person: str, why: str) -> tuple[Revocation, ...]:
-        """Ends all that a person has: grants, API sign-ins, and those of agents acting for them.
-        `person` is an `Identity.key`. Raises: StoreUnavailable."""
+    async def cut_off(
+        self, person: str, why: str, *, grants_too: bool = True
+    ) -> tuple[Revocation, ...]:
+        """Ends all that a person has: grants (unless told not to), API sign-ins, and those of
+        agents acting for them. `person` is one of `Identity.rests_on`. Raises: StoreUnavailable."""
         ended = await self._store.cut_off(
-            person, self._clock.now(), why.strip()[: limits.MAX_REASON_CHARS]
+            person, self._clock.now(), why.strip()[: limits.MAX_REASON_CHARS], grants_too=grants_too
         )
         self._revocations.apply(ended)
         return ended

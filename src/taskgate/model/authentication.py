@@ -23,11 +23,13 @@ class Authentication:
     `amr` are the methods, by RFC 8176's names (`pwd`, `otp`, `hwk`, `mfa` ...); `acr` is the class
     of the whole, in the words of whoever vouches; `auth_time` is when the person last proved
     themselves, in seconds since the epoch. A renewal without the person leaves all three alone.
+    `session` is the session there that the sign-in rests on (`sid`, SAML's SessionIndex).
     """
 
     amr: frozenset[str] = frozenset()
     acr: str = ""
     auth_time: float | None = None
+    session: str = ""
 
     @property
     def multi_factor(self) -> bool:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from taskgate.model.authentication import Authentication
+
+SESSION_PREFIX: Final = "session/"
 
 
 class IdentityKind(StrEnum):
@@ -46,6 +49,21 @@ class Identity:
         return (self.key, *behind)
 
     @property
+    def rests_on(self) -> tuple[str, ...]:
+        """`keys`, and the sessions at providers that they signed in by: with the end of any of
+        these ends what this identity was given."""
+        behind = self.acts_for.rests_on if self.acts_for is not None else ()
+        session = self.authentication.session
+        own = (session_key(self.issuer, session),) if session else ()
+        return (self.key, *own, *behind)
+
+    @property
     def principal(self) -> "Identity":
         """Whoever stands behind it all: the caller, or the last of those it acts for."""
         return self if self.acts_for is None else self.acts_for.principal
+
+
+def session_key(issuer: str, session: str) -> str:
+    """The name in stores of a session at a provider, beside the keys of people. No issuer has such
+    a name."""
+    return f"{SESSION_PREFIX}{issuer}:{session}"

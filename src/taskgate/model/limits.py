@@ -156,6 +156,8 @@ CLOCK_SKEW_S = 60.0
 # A sign-in that was begun must be finished within this.
 SIGN_IN_FLOW_S = 600.0
 MAX_USED_SIGN_INS = 10_000
+# How old a provider's word that somebody signed out may be.
+LOGOUT_TOKEN_S = 300.0
 MAX_WORKLOAD_GRANT_S = 3600.0
 MAX_EXCHANGES_PER_SOURCE_PER_MIN = 120
 # SAML messages as they come in, inflated: their size, nesting, and attributes of one element.

@@ -180,9 +180,12 @@ class GrantStore(Protocol):
         a mistake and raises ValueError."""
         ...
 
-    async def cut_off(self, person: str, at: float, why: str) -> tuple[Revocation, ...]:
-        """Revokes all the person's grants, ends their sign-ins, and refuses whatever rests on
-        an authentication of `at` or before."""
+    async def cut_off(
+        self, person: str, at: float, why: str, *, grants_too: bool = True
+    ) -> tuple[Revocation, ...]:
+        """Revokes all the person's grants (unless told not to), ends their sign-ins, and refuses
+        whatever rests on an authentication of `at` or before. `person` may be any of
+        `Identity.rests_on`."""
         ...
 
     async def lapse(self, now: float) -> None:

@@ -32,7 +32,7 @@ class SqlGrants:
         async with self._database.write() as connection:
             # The same lock as revoking: a person who is being cut off gets no new grant.
             await lock_counter(connection, "revocations")
-            if await was_cut_off(connection, identity.keys, identity.authenticated_at):
+            if await was_cut_off(connection, identity.rests_on, identity.authenticated_at):
                 return False
             if grant.parent is not None and not await _is_live(
                 connection, grant.parent, grant.not_before
@@ -72,7 +72,7 @@ class SqlGrants:
             )
             await connection.execute(
                 sa.insert(grant_people),
-                [{"grant_id": grant.id, "person": key} for key in dict.fromkeys(identity.keys)],
+                [{"grant_id": grant.id, "person": key} for key in dict.fromkeys(identity.rests_on)],
             )
             await _insert_token(connection, token)
             if grant.parent is None:
@@ -162,9 +162,11 @@ class SqlGrants:
         async with self._database.write() as connection:
             return await revoke(connection, selector, at, why)
 
-    async def cut_off(self, person: str, at: float, why: str) -> tuple[Revocation, ...]:
+    async def cut_off(
+        self, person: str, at: float, why: str, *, grants_too: bool = True
+    ) -> tuple[Revocation, ...]:
         async with self._database.write() as connection:
-            return await cut_off(self._database, connection, person, at, why)
+            return await cut_off(self._database, connection, person, at, why, grants_too=grants_too)
 
     async def lapse(self, now: float) -> None:
         async with self._database.write() as connection:

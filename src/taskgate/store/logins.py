@@ -23,7 +23,7 @@ class SqlLogins:
         async with self._database.write() as connection:
             # A cut-off that is under way is waited for: it must not miss this sign-in.
             await lock_counter(connection, "revocations")
-            if await was_cut_off(connection, identity.keys, identity.authenticated_at):
+            if await was_cut_off(connection, identity.rests_on, identity.authenticated_at):
                 return False
             mine = sa.select(login_people.c.token_hash).where(login_people.c.person == identity.key)
             oldest = await connection.scalars(
@@ -49,7 +49,7 @@ class SqlLogins:
                 sa.insert(login_people),
                 [
                     {"token_hash": login.token_hash, "person": key}
-                    for key in dict.fromkeys(identity.keys)
+                    for key in dict.fromkeys(identity.rests_on)
                 ],
             )
             await came_in(self._database, connection, identity.keys, login.created_at)

@@ -85,10 +85,20 @@ async def revoke(
 
 
 async def cut_off(
-    database: Database, connection: AsyncConnection, person: str, at: float, why: str
+    database: Database,
+    connection: AsyncConnection,
+    person: str,
+    at: float,
+    why: str,
+    *,
+    grants_too: bool = True,
 ) -> tuple[Revocation, ...]:
     """See `GrantStore.cut_off`."""
-    ended = await revoke(connection, GrantSelector(person=person), at, why)
+    ended: tuple[Revocation, ...] = ()
+    if grants_too:
+        ended = await revoke(connection, GrantSelector(person=person), at, why)
+    else:
+        await lock_counter(connection, "revocations")
     upsert = database.insert(cut_offs).values(person=person, cut_at=at)
     await connection.execute(
         upsert.on_conflict_do_update(

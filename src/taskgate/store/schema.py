@@ -152,7 +152,8 @@ provider_sessions = sa.Table(
     sa.Column("until", sa.Double, nullable=False, index=True),
 )
 
-# Everyone a sign-in belongs to: the caller, and whoever the caller acts for.
+# Everyone a sign-in belongs to: the caller, and whoever the caller acts for. Beside them, the
+# sessions at providers that it rests on (`Identity.rests_on`).
 login_people = sa.Table(
     "login_people",
     metadata,
@@ -231,7 +232,8 @@ bootstrap = sa.Table(
     sa.Column("until", sa.Double, nullable=False),
 )
 
-# Everyone a grant belongs to: the caller, and whoever the caller acts for.
+# Everyone a grant belongs to: the caller, and whoever the caller acts for; and the sessions at
+# providers that it rests on (`Identity.rests_on`).
 grant_people = sa.Table(
     "grant_people",
     metadata,

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskgate.model.identity import Identity
+from taskgate.model.identity import SESSION_PREFIX, Identity
 from taskgate.model.usage import DormantGrant, IdlePerson, NewPlace, Place, UseSelector
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode, decode_any
@@ -118,6 +118,7 @@ class SqlUsage:
             found = await connection.execute(
                 sa.select(person, source, sa.func.min(sessions.c.started_at).label("first_at"))
                 .join(sessions, sessions.c.grant_id == grant_people.c.grant_id)
+                .where(sa.not_(person.startswith(SESSION_PREFIX)))
                 .group_by(person, source)
                 .order_by(sa.func.min(sessions.c.started_at))
             )

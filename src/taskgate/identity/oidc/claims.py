@@ -24,6 +24,7 @@ _MAX_SECONDS: Final = 2.0**53
 # Types that are no ID or access token, although the same keys sign them: logout tokens, security
 # events, proofs of possession. What is not listed is refused.
 _ID_TYPES: Final = frozenset({"", "jwt"})
+LOGOUT_TYPE: Final = "logout+jwt"
 ACCESS_TYPE: Final = "at+jwt"
 _HASHES: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
@@ -42,13 +43,23 @@ def type_of(token: CompactToken) -> str:
 
     Raises: TokenRefused.
     """
-    stated = token.header.get("typ", "")
-    if not isinstance(stated, str):
-        raise TokenRefused("the token's typ is no text")
-    kind = stated.lower().removeprefix("application/")
+    kind = _stated_type(token)
     if kind not in _ID_TYPES and kind != ACCESS_TYPE:
         raise TokenRefused("the token is of a type that signs nobody in")
     return kind
+
+
+def check_logout_type(token: CompactToken) -> None:
+    """Raises: TokenRefused for what says that it is no logout token."""
+    if _stated_type(token) not in {*_ID_TYPES, LOGOUT_TYPE}:
+        raise TokenRefused("the token is of a type that signs nobody out")
+
+
+def _stated_type(token: CompactToken) -> str:
+    stated = token.header.get("typ", "")
+    if not isinstance(stated, str):
+        raise TokenRefused("the token's typ is no text")
+    return stated.lower().removeprefix("application/")
 
 
 def issuer_of(token: CompactToken) -> str:
@@ -181,7 +192,13 @@ def authentication_in(
     # Nobody signs in after the token that tells of it; without its time, neither can be placed.
     if at is not None:
         at = None if spans.issued_at is None else min(at, spans.issued_at)
-    return Authentication(frozenset(amr), acr, at)
+    return Authentication(frozenset(amr), acr, at, session_in(claims))
+
+
+def session_in(claims: Mapping[str, Any]) -> str:
+    """`sid`, the session at the provider (Back-Channel Logout 1.0 section 2.1); "" for none."""
+    told = claims.get("sid")
+    return told if isinstance(told, str) and _is_word(told) else ""
 
 
 def _is_word(text: str) -> bool:

@@ -37,6 +37,7 @@ class Metadata:
     authorization_endpoint: str = ""
     token_endpoint: str = ""
     device_endpoint: str = ""
+    end_session_endpoint: str = ""
     basic: bool = True
     answers_iss: bool = False
 
@@ -148,6 +149,7 @@ class Issuer:
             authorization_endpoint=self._address(found, "authorization_endpoint"),
             token_endpoint=self._address(found, "token_endpoint"),
             device_endpoint=self._address(found, "device_authorization_endpoint"),
+            end_session_endpoint=self._address(found, "end_session_endpoint"),
             basic=not isinstance(methods, list) or "client_secret_basic" in methods,
             answers_iss=found.get("authorization_response_iss_parameter_supported") is True,
         )

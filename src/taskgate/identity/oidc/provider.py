@@ -8,6 +8,7 @@ from taskgate.identity.oidc.claims import (
     ACCESS_TYPE,
     Spans,
     audiences_of,
+    check_logout_type,
     check_parties,
     check_plain,
     check_times,
@@ -71,10 +72,24 @@ class Provider:
         )
         return Proof(identity, token.digest, spans.until)
 
+    async def check_logout_token(self, token: CompactToken, now: float) -> float:
+        """Until when a logout token for this client would be taken; what it tells of is for the
+        caller. Raises: TokenRefused, ProviderUnavailable."""
+        check_logout_type(token)
+        if self.settings.client_id not in audiences_of(token.claims):
+            raise TokenRefused("the token is for another audience")
+        spans = await self._verified(token, now)
+        if spans.issued_at is None or now - spans.issued_at > limits.LOGOUT_TOKEN_S:
+            raise TokenRefused("the logout token is old, or does not say when it was issued")
+        return min(spans.until, spans.issued_at + limits.LOGOUT_TOKEN_S)
+
     async def _checked(self, token: CompactToken, now: float) -> Spans:
+        check_plain(token.claims)
+        return await self._verified(token, now)
+
+    async def _verified(self, token: CompactToken, now: float) -> Spans:
         if issuer_of(token) != self.settings.issuer:
             raise TokenRefused("the token is another issuer's")
-        check_plain(token.claims)
         # Cheap checks first: a token that is over sends for no keys.
         spans = check_times(token.claims, now)
         await self.issuer.verify(token)
@@ -96,6 +111,10 @@ class Providers:
                 fetcher = self._fetchers[one.ca_file] = Fetcher(one.ca_file)
             provider = Provider(one, Issuer(one.issuer, fetcher, clock), fetcher)
             self._by_name[one.name] = self._by_issuer[one.issuer] = provider
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
 
     def named(self, name: str) -> Provider:
         """Raises: NotFound, with the names there are: a sign-in page shows them as well."""

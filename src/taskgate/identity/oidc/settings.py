@@ -40,6 +40,8 @@ class ProviderSettings:
     sign-in lasts, `refresh_s` how long it can be renewed without the person. `prompt` is sent as
     it is: some providers give refresh tokens only after `consent`. `mfa_acr` are the values of
     `acr` that stand for more than one factor, asked for where a task wants that.
+    `logout_ends_grants`: whom the provider signs out loses their grants too. `logout_returns`: it
+    knows where a browser comes back to after signing out.
     """
 
     name: str
@@ -53,6 +55,8 @@ class ProviderSettings:
     direct: DirectTokens = DirectTokens()
     parties: frozenset[str] = frozenset()
     mfa_acr: tuple[str, ...] = ()
+    logout_ends_grants: bool = True
+    logout_returns: bool = False
     ca_file: Path | None = None
     sign_in_s: float = 3600.0
     refresh_s: float = 12 * 3600.0

@@ -24,6 +24,7 @@ from taskgate.identity.oidc.claims import check_access_hash, check_nonce
 from taskgate.identity.oidc.compact import parse_compact, parse_object
 from taskgate.identity.oidc.fetching import NoAnswer, ensure_fetchable
 from taskgate.identity.oidc.issuer import Metadata
+from taskgate.identity.oidc.logout import sealed_leave
 from taskgate.identity.oidc.people import identity_of
 from taskgate.identity.oidc.provider import Provider, Providers
 from taskgate.identity.oidc.refusals import ProviderUnavailable, TokenRefused
@@ -66,12 +67,14 @@ class DeviceBegun:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who it is, how long the sign-in is to last, and what renews it (sealed; empty: nothing)."""
+    """Who it is, how long the sign-in is to last, what renews it, and what signs out at the
+    provider too (both sealed; empty: nothing)."""
 
     identity: Identity
     provider: str
     lasts_s: float
     refresh: str = field(repr=False)
+    leave: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class _Flow(msgspec.Struct):
     nonce: str
     verifier: str
     until: float
+    page: str = ""
 
 
 class _DeviceFlow(msgspec.Struct):
@@ -115,6 +119,11 @@ class SignIns:
         self._clock = clock
         self._spent: OrderedDict[str, float] = OrderedDict()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The providers that people may sign in at."""
+        return self._providers.names
+
     async def begin(
         self,
         name: str,
@@ -123,9 +132,9 @@ class SignIns:
         fresh: bool = False,
         demand: SignInDemand | None = None,
     ) -> Begun:
-        """Where the browser must go; `redirect` is the loopback address that it comes back to.
-        `fresh` asks the provider to make the person prove themselves anew, `demand` to do it as a
-        task wants. Whether it did so, the task's own check tells.
+        """Where a command's browser must go; `redirect` is the loopback address that it comes back
+        to. `fresh` asks the provider to make the person prove themselves anew, `demand` to do it
+        as a task wants. Whether it did so, the task's own check tells.
 
         Raises: NotFound, BadConfig, ProviderUnavailable.
         """
@@ -133,6 +142,21 @@ class SignIns:
         match = _REDIRECT.match(redirect)
         if match is None or int(match.group(2)) > 65535:
             raise BadConfig("the redirect must be http://127.0.0.1:PORT/callback")
+        return await self._begin(provider, redirect, _asking(provider.settings, demand, fresh))
+
+    async def begin_page(self, name: str, redirect: str, page: str) -> Begun:
+        """The same for the gateway's own pages: `redirect` is one of them, and `page` is where the
+        person goes on afterwards. The flow stays with the browser.
+
+        Raises: NotFound, BadConfig, ProviderUnavailable.
+        """
+        provider = self._providers.named(name)
+        return await self._begin(provider, redirect, _asking(provider.settings, None, False), page)
+
+    async def _begin(
+        self, provider: Provider, redirect: str, asking: dict[str, str], page: str = ""
+    ) -> Begun:
+        name = provider.settings.name
         metadata = await provider.issuer.metadata()
         if not metadata.authorization_endpoint or not metadata.token_endpoint:
             raise BadConfig(f"the provider {name} has no sign-in by browser", hint="try --device")
@@ -147,19 +171,31 @@ class SignIns:
             "code_challenge": _challenge(verifier),
             "code_challenge_method": "S256",
         }
-        query |= _asking(provider.settings, demand, fresh=fresh)
+        query |= asking
         endpoint = metadata.authorization_endpoint
         url = f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
         until = self._clock.now() + limits.SIGN_IN_FLOW_S
-        flow = _Flow(name, redirect, state, nonce, verifier, until)
-        return Begun(url, state, self._sealer.seal("code", flow))
+        flow = _Flow(name, redirect, state, nonce, verifier, until, page)
+        return Begun(url, state, self._sealer.seal("page" if page else "code", flow))
 
     async def finish(self, flow: str, code: str, state: str, iss: str | None) -> SignedIn:
         """The person behind a code. A flow is good for one try.
 
         Raises: TokenRefused, ProviderUnavailable, NotFound (the provider was taken away).
         """
-        begun = self._sealer.open("code", flow, _Flow)
+        return await self._finish(self._sealer.open("code", flow, _Flow), code, state, iss)
+
+    async def finish_page(
+        self, name: str, flow: str, code: str, state: str, iss: str | None
+    ) -> tuple[SignedIn, str]:
+        """The same for a flow of `begin_page`, back at the address of the provider `name`; and the
+        page to go on with."""
+        begun = self._sealer.open("page", flow, _Flow)
+        if begun.provider != name:
+            raise TokenRefused("the answer is another provider's")
+        return await self._finish(begun, code, state, iss), begun.page
+
+    async def _finish(self, begun: _Flow, code: str, state: str, iss: str | None) -> SignedIn:
         self._spend(begun.state, begun.until)
         if not hmac.compare_digest(begun.state.encode(), state.encode("utf-8", "replace")):
             raise TokenRefused("the answer belongs to another sign-in")
@@ -189,7 +225,7 @@ class SignIns:
         # RFC 8628 takes what the authorization request does; a provider passes over what it
         # does not know.
         if demand is not None:
-            form |= _asking(provider.settings, demand, fresh=False)
+            form |= _asking(provider.settings, demand, False)
         found = await self._ask(provider, metadata, form, endpoint=metadata.device_endpoint)
         url, complete = _text(found, "verification_uri"), found.get("verification_uri_complete")
         complete_url = complete if isinstance(complete, str) else ""
@@ -278,7 +314,10 @@ class SignIns:
         if isinstance(refresh, str) and len(refresh) <= _MAX_CODE_CHARS:
             kept = _Refresh(settings.name, refresh, identity.subject, at, until, shown)
             sealed = self._sealer.seal("refresh", kept)
-        return SignedIn(identity, settings.name, settings.sign_in_s, sealed)
+        leave = ""
+        if (await provider.issuer.metadata()).end_session_endpoint:
+            leave = sealed_leave(self._sealer, provider, _text(answer, "id_token"))
+        return SignedIn(identity, settings.name, settings.sign_in_s, sealed, leave)
 
     async def _ask(
         self, provider: Provider, metadata: Metadata, form: dict[str, str], endpoint: str = ""
@@ -340,9 +379,7 @@ class _Refusal(TokenRefused):
         super().__init__(f"the provider refused: {self.error}")
 
 
-def _asking(
-    settings: ProviderSettings, demand: SignInDemand | None, *, fresh: bool
-) -> dict[str, str]:
+def _asking(settings: ProviderSettings, demand: SignInDemand | None, fresh: bool) -> dict[str, str]:
     """How the person is to sign in, as the authorization request says it (Core 3.1.2.1)."""
     found: dict[str, str] = {}
     if demand is not None:
