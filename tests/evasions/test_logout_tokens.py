@@ -3,6 +3,7 @@ nobody is signed out."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sealing import Sealer
 from taskgate.model.clock import Clock
 from taskgate.model.errors import NotFound
+from taskgate.store.open import Store, open_store
 from tests.identity.oidc.conftest import settings_for
 from tests.identity.oidc.issuing import Issuing, hmac_signed, issuing, part, pem, rsa_key, sign
 
@@ -29,7 +31,13 @@ def there() -> Iterator[Issuing]:
 
 
 @pytest.fixture
-async def logouts(there: Issuing) -> AsyncIterator[Logouts]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/state.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def logouts(there: Issuing, store: Store) -> AsyncIterator[Logouts]:
     clock = Clock()
     providers = Providers(
         [
@@ -38,7 +46,7 @@ async def logouts(there: Issuing) -> AsyncIterator[Logouts]:
         ],
         clock,
     )
-    yield Logouts(providers, Sealer(b"k" * 32), clock)
+    yield Logouts(providers, Sealer(b"k" * 32), store.once, clock)
     await providers.close()
 
 
@@ -115,12 +123,18 @@ async def test_refused_with_a_signature_of_somebody_else(there: Issuing, logouts
             await logouts.told("corp", forged)
 
 
-async def test_refused_a_second_time(there: Issuing, logouts: Logouts) -> None:
+async def test_refused_a_second_time_on_any_node(
+    there: Issuing, logouts: Logouts, store: Store
+) -> None:
     token = logout(there)
     await logouts.told("corp", token)
-    with pytest.raises(TokenRefused) as caught:
-        await logouts.told("corp", token)
-    assert "used before" in caught.value.why
+    providers = Providers([settings_for(there.issuer)], Clock())
+    another = Logouts(providers, Sealer(b"k" * 32), store.once, Clock())
+    for node in (logouts, another):
+        with pytest.raises(TokenRefused) as caught:
+            await node.told("corp", token)
+        assert "used before" in caught.value.why
+    await providers.close()
 
 
 async def test_a_refused_one_does_not_spend_the_name_of_a_good_one(
@@ -151,11 +165,11 @@ async def test_an_id_token_signs_nobody_out_and_a_logout_token_nobody_in(
 
 
 async def test_where_people_are_known_by_another_claim_only_a_session_counts(
-    there: Issuing,
+    there: Issuing, store: Store
 ) -> None:
     clock = Clock()
     providers = Providers([settings_for(there.issuer, subject_claim="email")], clock)
-    logouts = Logouts(providers, Sealer(b"k" * 32), clock)
+    logouts = Logouts(providers, Sealer(b"k" * 32), store.once, clock)
     assert (await logouts.told("corp", logout(there))).key == "session/corp:s1"
     # Else somebody whose sub is another's address would sign that one out.
     with pytest.raises(TokenRefused):

@@ -11,10 +11,10 @@ import pytest
 from taskgate.identity.delegation import Delegation, Wish
 from taskgate.identity.oidc.claims import Spans
 from taskgate.identity.oidc.people import identity_of
-from taskgate.identity.oidc.settings import ProviderSettings
+from taskgate.identity.oidc.settings import GroupMapping, ProviderSettings
 from taskgate.identity.proof import Proof, ProvenGrants
 from taskgate.model.authentication import Authentication
-from taskgate.model.errors import StepUpNeeded
+from taskgate.model.errors import Denied, StepUpNeeded
 from taskgate.model.identity import Identity, IdentityKind
 from tests.identity.around import POLICY, Node, Policies, node
 from tests.identity.clocks import SteppedClock
@@ -172,3 +172,18 @@ def test_a_token_whose_sign_in_is_after_its_issue_is_no_newer_for_it() -> None:
     assert (
         identity_of(settings, later, Spans(None, NOW + 60), "oidc").authentication.auth_time is None
     )
+
+
+async def test_an_agent_s_token_of_the_provider_opens_no_task_that_is_for_people(
+    there: Node,
+) -> None:
+    """A token for ann that names an actor is the actor's: a task that refuses agents refuses it."""
+    settings = ProviderSettings("corp", "https://idp", "gate", groups=GroupMapping())
+    claims = {"sub": "ann", "groups": ["analysts"], "act": {"sub": "claude"}}
+    agent = identity_of(settings, claims, Spans(NOW - 60, NOW + 60), "oidc-token")
+    person = identity_of(
+        settings, {n: v for n, v in claims.items() if n != "act"}, Spans(NOW - 60, NOW + 60), "x"
+    )
+    assert (await there.grants.request(person, "sales-report", WHY)).grant
+    with pytest.raises(Denied, match="may take up"):
+        await there.grants.request(agent, "sales-report", WHY)

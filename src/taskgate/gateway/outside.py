@@ -155,7 +155,7 @@ async def open_outside(
         async with open_saml(config, state, sealer, base_url) as saml:
             yield Outside(
                 SignIns(providers, sealer, clock),
-                Logouts(providers, sealer, clock),
+                Logouts(providers, sealer, state.store.once, clock),
                 Direct(providers, proven, logins, grants, policies, events),
                 Exchange(workloads, events),
                 saml,

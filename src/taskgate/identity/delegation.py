@@ -3,7 +3,6 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from taskgate.identity.grants import (
     Grants,
@@ -17,14 +16,13 @@ from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig, Denied, NotFound, OverLimit
 from taskgate.model.grant import Grant, Link, Permitted
-from taskgate.model.identity import Identity, IdentityKind
+from taskgate.model.identity import AGENT_ISSUER, Identity, IdentityKind
 from taskgate.model.ids import new_id
 from taskgate.model.ports import GrantStore
 from taskgate.model.token import Token
 from taskgate.policy.bounds import narrowed
 from taskgate.policy.people import may_take_up
 
-AGENT_ISSUER: Final = "agent"
 _AGENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 
 

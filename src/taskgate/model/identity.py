@@ -6,6 +6,8 @@ from typing import Final
 
 from taskgate.model.authentication import Authentication
 
+# The issuer of agents: whoever they act for named them, or that one's provider.
+AGENT_ISSUER: Final = "agent"
 SESSION_PREFIX: Final = "session/"
 
 

@@ -24,7 +24,7 @@ class SqlOnce:
             if kept >= limits.MAX_ONCE:
                 # Forgetting one would let it be used again.
                 raise OverLimit(
-                    f"{limits.MAX_ONCE} sign-ins by SAML are remembered already",
+                    f"{limits.MAX_ONCE} sign-ins and logouts are remembered already",
                     hint="try again in a few minutes",
                 )
             added = await connection.scalar(

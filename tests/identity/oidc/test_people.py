@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from taskgate.identity.oidc.claims import Spans, authenticated_at
+from taskgate.identity.oidc.claims import Spans, authenticated_at, check_access_hash
+from taskgate.identity.oidc.compact import CompactToken
 from taskgate.identity.oidc.people import groups_of, identity_of
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.settings import GroupMapping, ProviderSettings
 from taskgate.model.identity import IdentityKind
+from taskgate.recording.opening import identity_facts
 
 ALL = GroupMapping(prefix="corp/")
 SPANS = Spans(1000.0, 2000.0)
@@ -67,3 +69,47 @@ def test_the_earliest_time_counts_as_the_authentication() -> None:
     assert authenticated_at({"auth_time": 5000}, SPANS) == 1000.0
     assert authenticated_at({}, Spans(None, 1.0)) == 0.0
     assert authenticated_at({}, SPANS, 60.0) == 940.0
+
+
+def test_an_actor_acts_for_the_subject_and_is_not_taken_for_it() -> None:
+    settings = ProviderSettings("corp", "https://x", "gate", groups=ALL)
+    claims = {
+        "sub": "ann", "groups": ["analysts"], "amr": ["mfa"], "sid": "s1",
+        "act": {"sub": "claude", "act": {"sub": "an-older-actor"}},
+    }  # fmt: skip
+    agent = identity_of(settings, claims, SPANS, "m")
+    assert (agent.kind, agent.key) == (IdentityKind.AGENT, "agent:corp/claude@corp:ann")
+    assert agent.groups == frozenset()
+    assert agent.acts_for is not None
+    assert agent.acts_for.key == "corp:ann"
+    assert agent.acts_for.groups == {"corp/analysts"}
+    assert agent.keys == ("agent:corp/claude@corp:ann", "corp:ann")
+    assert agent.rests_on == (*agent.keys, "session/corp:s1")
+    assert agent.principal.authentication.multi_factor
+    assert identity_facts(agent)["acts_for"] == ["corp:ann"]
+
+
+@pytest.mark.parametrize(
+    "act", [None, "claude", {}, {"sub": ""}, {"sub": 7}, {"sub": " claude"}, {"sub": "a\nb"}, []]
+)
+def test_an_actor_that_cannot_be_read_signs_nobody_in(act: object) -> None:
+    settings = ProviderSettings("corp", "https://x", "gate")
+    with pytest.raises(TokenRefused):
+        identity_of(settings, {"sub": "ann", "act": act}, SPANS, "m")
+
+
+def signed_with(algorithm: str, at_hash: object) -> CompactToken:
+    return CompactToken({"alg": algorithm}, {"at_hash": at_hash}, b"", b"")
+
+
+def test_the_access_token_is_the_one_that_the_id_token_tells_of() -> None:
+    # OpenID Connect Core 1.0, appendix A.3.
+    access = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
+    check_access_hash(signed_with("RS256", "77QmUPtjPfzWtF2AnpK9RQ"), access)
+    for wrong in ("77QmUPtjPfzWtF2AnpK9RR", "", 7, "77QmUPtjPfzWtF2AnpK9RQ=="):
+        with pytest.raises(TokenRefused):
+            check_access_hash(signed_with("RS256", wrong), access)
+    with pytest.raises(TokenRefused):
+        check_access_hash(signed_with("RS384", "77QmUPtjPfzWtF2AnpK9RQ"), access)
+    with pytest.raises(TokenRefused):
+        check_access_hash(signed_with("RS256", "77QmUPtjPfzWtF2AnpK9RQ"), access + "x")

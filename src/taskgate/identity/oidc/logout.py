@@ -6,7 +6,6 @@ Sources: OpenID Connect RP-Initiated Logout 1.0; OpenID Connect Back-Channel Log
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -18,9 +17,10 @@ from taskgate.identity.oidc.compact import parse_compact
 from taskgate.identity.oidc.provider import Provider, Providers
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sealing import Sealer
-from taskgate.model import limits
+from taskgate.identity.tokens import hash_token
 from taskgate.model.clock import Clock
 from taskgate.model.identity import session_key
+from taskgate.model.ports import OnceStore
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _PURPOSE: Final = "leave"
@@ -46,11 +46,11 @@ class LoggedOut:
 class Logouts:
     """Both ways of signing out."""
 
-    def __init__(self, providers: Providers, sealer: Sealer, clock: Clock) -> None:
+    def __init__(self, providers: Providers, sealer: Sealer, once: OnceStore, clock: Clock) -> None:
         self._providers = providers
         self._sealer = sealer
+        self._once = once
         self._clock = clock
-        self._spent: OrderedDict[str, float] = OrderedDict()
 
     async def leave(self, sealed: str, redirect: str = "") -> str:
         """Where a browser ends the session at the provider that a sign-in came from; "" where the
@@ -73,7 +73,7 @@ class Logouts:
     async def told(self, name: str, text: str) -> LoggedOut:
         """Whom a provider's logout token is about. Good once.
 
-        Raises: TokenRefused, NotFound, ProviderUnavailable.
+        Raises: TokenRefused, NotFound, ProviderUnavailable, OverLimit, StoreUnavailable.
         """
         provider = self._providers.named(name)
         token = parse_compact(text)
@@ -89,19 +89,10 @@ class Logouts:
         if not isinstance(used, str) or not 0 < len(used) <= MAX_SUBJECT_CHARS:
             raise TokenRefused("the logout token has no jti")
         found = LoggedOut(name, _whom(provider, claims), provider.settings.logout_ends_grants)
-        self._spend(f"{name}\0{used}", until)
-        return found
-
-    def _spend(self, used: str, until: float) -> None:
-        now = self._clock.now()
-        for spent in [one for one, ends in self._spent.items() if ends <= now]:
-            del self._spent[spent]
-        if used in self._spent:
+        once = hash_token("\0".join(("logout", name, used)))
+        if not await self._once.add(once, b"", until, self._clock.now()):
             raise TokenRefused("the logout token was used before")
-        self._spent[used] = until
-        # Only tokens that the provider signed get here, and they are over within minutes.
-        if len(self._spent) > limits.MAX_USED_SIGN_INS:
-            self._spent.popitem(last=False)
+        return found
 
 
 def sealed_leave(sealer: Sealer, provider: Provider, id_token: str) -> str:

@@ -9,9 +9,10 @@ from taskgate.identity.oidc.claims import (
     authentication_in,
     subject_of,
 )
+from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.settings import GroupMapping, ProviderSettings
 from taskgate.model import limits
-from taskgate.model.identity import Identity, IdentityKind
+from taskgate.model.identity import AGENT_ISSUER, Identity, IdentityKind
 
 _MAX_GROUP_CHARS: Final = 255
 
@@ -24,11 +25,12 @@ def identity_of(
     *,
     skew_s: float = 0.0,
 ) -> Identity:
-    """Who the claims of a checked token speak of; `skew_s` as for `authenticated_at`.
+    """Who the claims of a checked token speak of; `skew_s` as for `authenticated_at`. With an actor
+    (`act`), that one, acting for the subject.
 
     Raises: TokenRefused.
     """
-    return Identity(
+    person = Identity(
         subject=subject_of(claims, settings.subject_claim),
         issuer=settings.name,
         kind=_kind_of(claims),
@@ -36,6 +38,26 @@ def identity_of(
         authenticated_at=authenticated_at(claims, spans, skew_s),
         method=method,
         authentication=authentication_in(claims, spans, settings.mfa_acr),
+    )
+    return _acting(settings, person, claims["act"]) if "act" in claims else person
+
+
+def _acting(settings: ProviderSettings, person: Identity, act: object) -> Identity:
+    """RFC 8693 section 4.1: the outermost actor is the one who calls; those within were actors
+    before, and decide nothing."""
+    named = act.get("sub") if isinstance(act, Mapping) else None
+    if not isinstance(named, str) or not _is_name(named) or named != named.strip():
+        # Taken for the person alone, an agent would pass for one.
+        raise TokenRefused("the token's act names no actor")
+    # Both names in one key, so that two people's agents of one name are two; and the provider's, so
+    # that none passes for an agent that somebody named here.
+    return Identity(
+        subject=f"{settings.name}/{named}@{person.key}",
+        issuer=AGENT_ISSUER,
+        kind=IdentityKind.AGENT,
+        authenticated_at=person.authenticated_at,
+        method=person.method,
+        acts_for=person,
     )
 
 
