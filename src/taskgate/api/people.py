@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -26,7 +27,7 @@ from taskgate.gateway.parts import Parts
 from taskgate.gateway.use_map import Hygiene
 from taskgate.model.errors import BadConfig, Denied, NotFound
 from taskgate.model.event import EventKind
-from taskgate.model.identity import Identity
+from taskgate.model.identity import Identity, same_person
 from taskgate.model.usage import Place, UseSelector
 from taskgate.policy.rules import Right
 
@@ -45,7 +46,7 @@ async def offboard(
     need(parts.policies.current, caller.identity, Right.OFFBOARD)
     why = _stated(asked.why)
     keys = await parts.people.leaving.keys_of(key_in(key))
-    if keys & set(caller.identity.keys):
+    if {same_person(key) for key in keys} & {same_person(k) for k in caller.identity.keys}:
         raise Denied("nobody offboards themselves", rule="roles", hint="somebody else must")
     done = await parts.people.leaving.offboard(keys, why, caller.identity, "api")
     return _offboarded(done)
@@ -100,11 +101,12 @@ async def _meant(parts: Parts, identity: Identity, what: str) -> UseSelector:
             await parts.people.leaving.keys_of(selector.person)
         return selector
     if what.startswith(("g-", "tg_")):
-        selector = await parts.people.use_map.selector_of(what)
-        grant = await parts.people.grants.get(selector.grant_id or "")
-        if grant is not None and identity.key in grant.identity.keys:
-            return selector
-        raise NotFound(f"you hold no grant {what}" if what.startswith("g-") else "no such token")
+        with suppress(NotFound):
+            selector = await parts.people.use_map.selector_of(what)
+            grant = await parts.people.grants.get(selector.grant_id or "")
+            if grant is not None and identity.key in grant.identity.keys:
+                return selector
+        raise NotFound("you hold no such grant or token", hint="taskgate grants lists yours")
     need(parts.policies.current, identity, *_SEERS)
     raise Denied("this needs the right to audit", rule="roles")
 

@@ -1,5 +1,6 @@
 """Who calls."""
 
+import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -40,3 +41,9 @@ class Identity:
         """This caller's key, then those of everyone it acts for, nearest first."""
         behind = self.acts_for.keys if self.acts_for is not None else ()
         return (self.key, *behind)
+
+
+def same_person(key: str) -> str:
+    """The form in which keys (or subjects) are compared where a second spelling must not help:
+    compatibility-normalised, letter case left aside."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).casefold())
