@@ -70,12 +70,12 @@ async def where_used(asked: UseAsked, caller: CallerHere, parts: PartsHere) -> U
     always; others' with the right to audit, offboard or administer. Recorded."""
     policy, identity = parts.policies.current, caller.identity
     if asked.what.strip() in (identity.subject, identity.key) and asked.what not in policy.tasks:
-        selector = UseSelector(person=identity.key)
+        selectors = [UseSelector(person=identity.key)]
     else:
-        selector = await _meant(parts, identity, asked.what)
-    subject = selector.person or selector.task or selector.grant_id or ""
+        selectors = await _meant(parts, identity, asked.what)
+    subject = ", ".join(one.person or one.task or one.grant_id or "" for one in selectors)
     await parts.records.log(EventKind.USE_MAPPED, identity, {"object": subject})
-    places = await parts.people.use_map.places([selector])
+    places = await parts.people.use_map.places(selectors)
     return UseShown(subject=subject, places=[place_shown(place) for place in places])
 
 
@@ -93,19 +93,23 @@ async def hygiene(
     return _hygiene(found, days, await _overdue(parts))
 
 
-async def _meant(parts: Parts, identity: Identity, what: str) -> UseSelector:
-    """Raises: Denied; NotFound for somebody else's grant, as for one that is not there."""
+async def _meant(parts: Parts, identity: Identity, what: str) -> list[UseSelector]:
+    """One selector, or one for each spelling of a person's name that has come in.
+
+    Raises: Denied; NotFound for somebody else's grant, as for one that is not there.
+    """
     if may(parts.policies.current, identity, *_SEERS):
         selector = await parts.people.use_map.selector_of(what)
         if selector.person is not None:
-            await parts.people.leaving.keys_of(selector.person)
-        return selector
+            keys = await parts.people.leaving.keys_of(selector.person)
+            return [UseSelector(person=key) for key in sorted(keys)]
+        return [selector]
     if what.startswith(("g-", "tg_")):
         with suppress(NotFound):
             selector = await parts.people.use_map.selector_of(what)
             grant = await parts.people.grants.get(selector.grant_id or "")
             if grant is not None and identity.key in grant.identity.keys:
-                return selector
+                return [selector]
         raise NotFound("you hold no such grant or token", hint="taskgate grants lists yours")
     need(parts.policies.current, identity, *_SEERS)
     raise Denied("this needs the right to audit", rule="roles")
