@@ -28,6 +28,4 @@ def _add(table: str, spelled: str, alike: str) -> None:
         connection.execute(
             sa.update(rows).where(rows.c[spelled] == value).values({alike: same_person(value)})
         )
-    with op.batch_alter_table(table) as changed:
-        changed.alter_column(alike, server_default=None)
     op.create_index(op.f(f"ix_{table}_{alike}"), table, [alike], unique=False)
