@@ -71,6 +71,15 @@ def test_one_s_own_use_is_one_s_own_to_see(gate: Gate) -> None:
     assert gate.call("aud", "POST", "/v1/where-used", {"what": "bobby"}).status_code == 404
 
 
+def test_whether_a_grant_is_there_is_told_to_its_holder_alone(gate: Gate) -> None:
+    grant = gate.grant("bob")
+    answers = [
+        gate.call("ann", "POST", "/v1/where-used", {"what": what}).json()["detail"]
+        for what in (grant, "g-0000000000000", "g-x", "tg_x")
+    ]
+    assert len(set(answers)) == 1, answers
+
+
 def test_hygiene_lists_what_nobody_used(gate: Gate) -> None:
     found = gate.call("aud", "GET", "/v1/hygiene?days=30").json()
     assert {"lead-work", "both-shops"} <= {one["task"] for one in found["unused_tasks"]}

@@ -1,6 +1,7 @@
 """SCIM by a provider's client: compliance, and what it does to people who are signed in."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -254,3 +255,34 @@ def test_changes_are_recorded(scim_gate: Gate, scim: httpx.Client) -> None:
     make(scim, "recorded@example.com")
     found = scim_gate.call("aud", "GET", "/v1/audit/search?verb=directory.changed").json()
     assert "recorded@example.com" in [entry["object"] for entry in found["entries"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/Users/.search", {"schemas": 5}),
+        ("/Users/.search", {"schemas": True, "filter": 'userName eq "a"'}),
+        ("/Groups/.search", {"schemas": [SEARCH], "startIndex": [1]}),
+        ("/Users", {"schemas": [USER], "userName": "a\0b"}),
+        ("/Users", {"schemas": [USER], "userName": "a\nb"}),
+        ("/Users", {"schemas": [USER], "userName": "plain", "externalId": "\u202eb"}),
+        ("/Users", {"schemas": [USER], "userName": "\ud800"}),
+        ("/Groups", {"schemas": [GROUP], "displayName": "a\0"}),
+        ("/Groups", {"schemas": [GROUP], "displayName": "x", "members": [{"value": "no\0body"}]}),
+    ],
+)  # fmt: skip
+def test_hostile_names_and_forms_are_refused_as_bad_requests(
+    scim: httpx.Client, path: str, body: dict[str, object]
+) -> None:
+    answer = scim.post(path, content=json.dumps(body))
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/scim+json"
+
+
+def test_a_patch_of_no_known_form_is_refused(scim: httpx.Client) -> None:
+    user = make(scim, "form@example.com")
+    for schemas in (5, True, PATCH, None, [[PATCH]]):
+        body = {"schemas": schemas, "Operations": [{"op": "add", "path": "title", "value": "x"}]}
+        assert scim.patch(f"/Users/{user}", json=body).status_code == 400
+    far = {"schemas": [SEARCH], "startIndex": float("inf")}
+    assert scim.post("/Users/.search", content=json.dumps(far)).status_code == 400

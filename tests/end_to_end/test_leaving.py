@@ -307,3 +307,14 @@ def test_a_task_can_refuse_agents(place: Setting) -> None:
     root = grant_of(place, "ben", "by-hand")
     with pytest.raises(GateFault, match="not for a"):
         derive(place, "ben", root["grant"]["id"], agent="helper")
+
+
+def test_who_derives_is_who_is_recorded(place: Setting) -> None:
+    """A person derives from the grant of an agent of theirs: the agent did not."""
+    root = grant_of(place, "ben")
+    agent = derive(place, "ben", root["grant"]["id"], agent="helper")
+    by_hand = derive(place, "ben", agent["grant"]["id"], step="by hand")
+    found = place.gate.own.ask("auditor", "GET", "/v1/audit/search?verb=grant.derived")
+    who = {one["object"]: one["who"] for one in found["entries"]}
+    assert who[by_hand["grant"]["id"]] == "local:ben"
+    assert by_hand["grant"]["who"] == "agent:helper@local:ben"

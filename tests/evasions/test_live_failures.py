@@ -59,6 +59,9 @@ TELLING = {
     "rows in arrays": "ARRAY[ROW(left(email, 1), to_json(1))] = ARRAY[ROW('z'::text, to_json(1))]",
     "compared where the guess is right": f"email = {GUESS}"
     " AND ARRAY[to_json(1)] = ARRAY[to_json(1)]",
+    "a row that is too long, or not": f"string_agg(coalesce(nullif(email, {GUESS}), ''), '')",
+    "an array that is": f"array_agg(nullif(email, {GUESS}))",
+    "a document that is": f"jsonb_agg(to_jsonb(nullif(email, {GUESS})))",
     "a fraction beyond the end": "percentile_cont(ARRAY[2, 0.5]) WITHIN GROUP"
     " (ORDER BY nullif(length(email), 25))",
 }  # fmt: skip
@@ -145,3 +148,16 @@ def test_what_a_prepared_statement_takes_tells_nothing_of_a_masked_value(live: L
         s.run("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE x")
         assert s.states == ["42501", "42501"]
         assert not s.rows()
+
+
+@pytest.mark.parametrize("text", ["{}", "COPY ({}) TO STDOUT", "COPY ({}) TO STDOUT (FORMAT csv)",
+                                  "COPY ({}) TO STDOUT (FORMAT binary)"])  # fmt: skip
+def test_how_long_a_row_is_that_cannot_be_masked_is_not_told(live: Live, text: str) -> None:
+    query = (
+        f"SELECT string_agg(email, '') FROM app.people, generate_series(1, {700_000}) WHERE id < 3"
+    )
+    with live.session("masked") as s:
+        s.ask(text.format(query))
+        assert s.states == ["54000"]
+        assert str(700_000 * 52) not in str(s.errors)
+        assert b"3640" not in s.seen

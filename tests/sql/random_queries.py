@@ -91,6 +91,10 @@ class Writer:
                 f"overlay({a} placing 'z' from 1)",
                 f"trim({a})",
                 f"string_to_array({a}, '@')::text",
+                f"substr(nullif({a}, {b}), 1, {self.random.choice((2, -1))})",
+                f"split_part({a}, '@', {self.random.choice((1, 0))})",
+                f'({a} collate "C")',
+                f"(array_remove(array[{a}, {b}], 'a'))[1]",
             )
         )
 
@@ -113,6 +117,9 @@ class Writer:
                 f"case when {self.value(BOOL, scope, depth)} then {i} else 1 / ({j} - 1) end",
                 f"round({self.value(NUM, scope, depth)})::int",
                 f"cardinality(array[{i}, {j}])",
+                f"date_part({self.random.choice((a, chr(39) + 'day' + chr(39)))}, now())::int",
+                f"num_nulls({a}, {j})",
+                f"length(array_to_string(array[{a}] || array[{i}::text], ','))",
             )
         )
 
@@ -155,6 +162,13 @@ class Writer:
                 f"({a} in (select {self.one(kind, scope, depth)}))",
                 f"({a} = any (array[{b}, {a}]))",
                 f"starts_with({t}, 'a')",
+                f"({t} like '{self.random.choice(('a', 'b%', '%@', 'p'))}\\')",
+                f"(row({t}, {a}) = row('a', {b}))",
+                f"(array[{a}] {self.random.choice(('=', '<', '&&'))} array[{b}])",
+                f"(array[row({t}, to_json(1))] = array[row({t}, to_json(1))])",
+                f"({t} in ('a', null, {self.constant(TEXT)}))",
+                f"(nullif({t}, 'a') ~ '{self.random.choice(('^a', '*'))}')",
+                f"({t} = any (array['a', null]))",
             )
         )
 

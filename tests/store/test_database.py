@@ -14,7 +14,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from taskgate.model import limits
+from taskgate.model.directory import DirectoryGroup, DirectoryUser
 from taskgate.model.errors import BadConfig, StoreUnavailable
+from taskgate.model.leaving import Leaver
 from taskgate.model.secret import Secret
 from taskgate.model.token import GrantSelector
 from taskgate.store import database as database_module
@@ -239,3 +241,29 @@ async def test_whoever_says_nothing_of_time_waits_so_long(store: Store) -> None:
 async def _hang(block: AbstractAsyncContextManager[object]) -> None:
     async with asyncio.timeout(30), block:
         await asyncio.sleep(60)
+
+
+async def test_who_left_before_an_upgrade_is_out_under_any_spelling_after_it(place: Place) -> None:
+    """Tables as they were at revision 0005, with people in them."""
+    async with place.open() as store:
+        await store.leaving.offboard(
+            Leaver(frozenset({"corp:Ann"}), frozenset(), "hr", "left"), NOW
+        )
+        await store.directory.add_user(DirectoryUser("u1", "Bob", "", "Bob", False, {}, NOW, NOW))
+        await store.directory.add_group(
+            DirectoryGroup("g1", "analysts", "", frozenset({"u1"}), NOW, NOW)
+        )
+    added = (("departures", "alike"), ("arrivals", "alike"), ("directory_users", "subject_alike"))
+    database = await open_database(place.url, place.password)
+    async with database.write() as connection:
+        for table, column in added:
+            await connection.execute(sa.text(f"DROP INDEX ix_{table}_{column}"))
+            await connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0005'"))
+    await database.close()
+    async with place.open() as store:
+        assert [one.person for one in await store.leaving.departures(["corp:ANN"])] == ["corp:Ann"]
+        listed = await store.directory.listed("bob")
+        assert listed is not None
+        assert (listed.active, listed.groups) == (False, frozenset())
+        assert [group.members for group in await store.directory.groups()] == [frozenset({"u1"})]

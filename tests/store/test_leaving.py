@@ -161,6 +161,19 @@ async def test_the_map_merges_what_is_the_same_place(store: Store) -> None:
     assert dict(await store.usage.tasks_used()) == {"sales-report": NOW + 3}
 
 
+async def test_a_step_named_like_a_grant_puts_nobody_into_its_map(store: Store) -> None:
+    named = await add_grant(store, ANN)
+    root = await add_grant(store, OTHERS)
+    chain = (Link(root.id, OTHERS.key, named.id),)
+    other = await add_grant(store, OTHERS, parent=root.id, chain=chain)
+    session = SessionInfo(
+        "s-1", other.id, OTHERS, other.task, "warehouse", "postgres", "10.0.0.9", "psql", NOW
+    )
+    await store.sessions.add(session, "node")
+    assert await store.usage.places(UseSelector(grant_id=named.id), 10) == ()
+    assert len(await store.usage.places(UseSelector(grant_id=root.id), 10)) == 1
+
+
 async def test_dormant_grants_and_people_long_away(store: Store) -> None:
     await store.users.add(User("ann", "x", frozenset(), NOW - 9000))
     await store.users.add(User("new", "x", frozenset(), NOW + 999))

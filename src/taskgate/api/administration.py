@@ -19,7 +19,7 @@ from taskgate.gateway.foundation import RESERVED, ensure_not_reserved
 from taskgate.gateway.parts import Parts
 from taskgate.identity.local import ISSUER, normal_name
 from taskgate.model.account import User
-from taskgate.model.errors import BadConfig, Denied, NotFound
+from taskgate.model.errors import BadConfig, Conflict, Denied, NotFound
 from taskgate.model.event import EventKind
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.secret import Secret
@@ -96,6 +96,12 @@ async def disable(name: NameInPath, caller: CallerHere, parts: PartsHere) -> Res
 async def enable(name: NameInPath, caller: CallerHere, parts: PartsHere) -> Response:
     """Lets a disabled user sign in again."""
     _need(parts, caller.identity)
+    key = f"{ISSUER}:{normal_name(name)}"
+    if await parts.people.leaving.departures((key,)):
+        # Else whoever administers users could undo what only those who offboard may.
+        raise Conflict(
+            f"{name} was offboarded", hint=f"taskgate reinstate {name} lets them in again"
+        )
     await _log(parts, caller.identity, name, "enabled")
     await parts.people.users.set_disabled(name, False, parts.clock.now())
     return Response(status_code=204)

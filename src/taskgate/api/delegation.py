@@ -16,6 +16,7 @@ from taskgate.identity.tokens import TokenKind, looks_right
 from taskgate.model.errors import NotFound, NotRecorded
 from taskgate.model.event import EventKind
 from taskgate.model.grant import Grant
+from taskgate.model.identity import Identity
 from taskgate.model.token import GrantSelector
 from taskgate.policy.bounds import parse_lines
 
@@ -24,27 +25,30 @@ router = APIRouter()
 SELF = "self"
 
 
-async def _parent(grant_id: str, request: Request, parts: PartsHere) -> Grant:
-    """The live grant to derive from. A grant's own token opens that grant alone; an API sign-in
-    all grants of its holder, those of agents that act for them too.
+async def _parent(grant_id: str, request: Request, parts: PartsHere) -> tuple[Grant, Identity]:
+    """The live grant to derive from, and who derives. A grant's own token opens that grant alone;
+    an API sign-in all grants of its holder, those of agents that act for them too.
 
     Raises: NotAuthenticated; NotFound where there is none, or it is somebody else's.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip()
     found: Grant | None
+    who: Identity
     if scheme.lower() == "bearer" and len(token) <= MAX_TOKEN_CHARS and _is_grants(token):
         found = await parts.people.grants.holder_of(token)
+        who = found.identity
         if grant_id not in (SELF, found.id):
             found = None
     else:
         caller = await caller_of(request, parts)
+        who = caller.identity
         found = await parts.people.grants.get(grant_id)
         if found is not None and caller.key not in found.identity.keys:
             found = None
     if found is None or not found.live(parts.clock.now()):
         raise NotFound(f"you hold no live grant {grant_id}", hint="taskgate grants lists yours")
-    return found
+    return found, who
 
 
 def _is_grants(token: str) -> bool:
@@ -53,11 +57,12 @@ def _is_grants(token: str) -> bool:
 
 @router.post("/grants/{grant_id}/derive", status_code=201)
 async def derive(
-    asked: DeriveAsked, parent: Annotated[Grant, Depends(_parent)], parts: PartsHere
+    asked: DeriveAsked, by: Annotated[tuple[Grant, Identity], Depends(_parent)], parts: PartsHere
 ) -> Derived:
     """A child of a grant, never wider: what it permits, reaches, lasts and how often it may be
     used is at most the parent's. It ends with its parent. The token is shown in this answer
     only."""
+    parent, who = by
     wish = Wish(
         permit=parse_lines(asked.permit) if asked.permit is not None else None,
         resources=tuple(asked.resources),
@@ -70,7 +75,7 @@ async def derive(
     issued = await parts.people.delegation.derive(parent, wish)
     grant = issued.grant
     try:
-        await parts.records.log(EventKind.GRANT_DERIVED, parent.identity, _facts(grant))
+        await parts.records.log(EventKind.GRANT_DERIVED, who, _facts(grant))
     except NotRecorded:
         # Nobody has its token yet, and nobody shall.
         await parts.people.grants.revoke(GrantSelector(grant_id=grant.id), "it was not recorded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -26,7 +27,7 @@ from taskgate.gateway.parts import Parts
 from taskgate.gateway.use_map import Hygiene
 from taskgate.model.errors import BadConfig, Denied, NotFound
 from taskgate.model.event import EventKind
-from taskgate.model.identity import Identity
+from taskgate.model.identity import Identity, same_person
 from taskgate.model.usage import Place, UseSelector
 from taskgate.policy.rules import Right
 
@@ -45,7 +46,7 @@ async def offboard(
     need(parts.policies.current, caller.identity, Right.OFFBOARD)
     why = _stated(asked.why)
     keys = await parts.people.leaving.keys_of(key_in(key))
-    if keys & set(caller.identity.keys):
+    if {same_person(key) for key in keys} & {same_person(k) for k in caller.identity.keys}:
         raise Denied("nobody offboards themselves", rule="roles", hint="somebody else must")
     done = await parts.people.leaving.offboard(keys, why, caller.identity, "api")
     return _offboarded(done)
@@ -69,12 +70,12 @@ async def where_used(asked: UseAsked, caller: CallerHere, parts: PartsHere) -> U
     always; others' with the right to audit, offboard or administer. Recorded."""
     policy, identity = parts.policies.current, caller.identity
     if asked.what.strip() in (identity.subject, identity.key) and asked.what not in policy.tasks:
-        selector = UseSelector(person=identity.key)
+        selectors = [UseSelector(person=identity.key)]
     else:
-        selector = await _meant(parts, identity, asked.what)
-    subject = selector.person or selector.task or selector.grant_id or ""
+        selectors = await _meant(parts, identity, asked.what)
+    subject = ", ".join(one.person or one.task or one.grant_id or "" for one in selectors)
     await parts.records.log(EventKind.USE_MAPPED, identity, {"object": subject})
-    places = await parts.people.use_map.places([selector])
+    places = await parts.people.use_map.places(selectors)
     return UseShown(subject=subject, places=[place_shown(place) for place in places])
 
 
@@ -92,19 +93,24 @@ async def hygiene(
     return _hygiene(found, days, await _overdue(parts))
 
 
-async def _meant(parts: Parts, identity: Identity, what: str) -> UseSelector:
-    """Raises: Denied; NotFound for somebody else's grant, as for one that is not there."""
+async def _meant(parts: Parts, identity: Identity, what: str) -> list[UseSelector]:
+    """One selector, or one for each spelling of a person's name that has come in.
+
+    Raises: Denied; NotFound for somebody else's grant, as for one that is not there.
+    """
     if may(parts.policies.current, identity, *_SEERS):
         selector = await parts.people.use_map.selector_of(what)
         if selector.person is not None:
-            await parts.people.leaving.keys_of(selector.person)
-        return selector
+            keys = await parts.people.leaving.keys_of(selector.person)
+            return [UseSelector(person=key) for key in sorted(keys)]
+        return [selector]
     if what.startswith(("g-", "tg_")):
-        selector = await parts.people.use_map.selector_of(what)
-        grant = await parts.people.grants.get(selector.grant_id or "")
-        if grant is not None and identity.key in grant.identity.keys:
-            return selector
-        raise NotFound(f"you hold no grant {what}" if what.startswith("g-") else "no such token")
+        with suppress(NotFound):
+            selector = await parts.people.use_map.selector_of(what)
+            grant = await parts.people.grants.get(selector.grant_id or "")
+            if grant is not None and identity.key in grant.identity.keys:
+                return [selector]
+        raise NotFound("you hold no such grant or token", hint="taskgate grants lists yours")
     need(parts.policies.current, identity, *_SEERS)
     raise Denied("this needs the right to audit", rule="roles")
 

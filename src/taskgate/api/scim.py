@@ -22,6 +22,7 @@ from taskgate.gateway.parts import Scim
 from taskgate.gateway.provisioning import Changed, fault_of
 from taskgate.identity.scim.faults import ScimFault, bad_syntax
 from taskgate.identity.scim.filters import Filter, matches, parse_filter, parse_path
+from taskgate.identity.scim.schemas import names_schema
 from taskgate.model import limits
 from taskgate.model.directory import DirectoryGroup
 from taskgate.model.errors import NotAuthenticated, NotFound, TaskgateError
@@ -267,7 +268,7 @@ def _whole(value: Any, default: int) -> int:
         return default
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ScimFault("startIndex and count are whole numbers", kind="invalidValue") from None
 
 
@@ -334,7 +335,7 @@ async def _body(request: Request) -> Any:
 
 async def _search(request: Request) -> dict[str, Any]:
     body = await _body(request)
-    if not isinstance(body, dict) or _SEARCH not in (body.get("schemas") or ()):
+    if not isinstance(body, dict) or not names_schema(body, _SEARCH):
         raise bad_syntax(f"schemas must name {_SEARCH}")
     return body
 

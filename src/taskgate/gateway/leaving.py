@@ -16,12 +16,12 @@ from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig, NotFound, TaskgateError
 from taskgate.model.event import EventKind
 from taskgate.model.identity import Identity
-from taskgate.model.leaving import Departure, Ended, Leaver
+from taskgate.model.leaving import DIRECTORY, Departure, Ended, Leaver
 from taskgate.model.ports import LeavingStore
 from taskgate.model.usage import Place, UseSelector
 
 _log = structlog.get_logger(__name__)
-SCIM = "scim"
+SCIM = DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,14 @@ class Leaving:
         like an offboarding that worked.
         """
         key = _key(who)
-        if key not in await self._store.seen((key,), ""):
+        known = await self._store.seen((key,), "")
+        if not known:
             raise NotFound(
                 f"nobody by the name {key} has ever come in here",
                 hint="taskgate user list shows local users; others are written issuer:subject, as"
                 " taskgate sessions --all and taskgate hygiene show them",
             )
-        return frozenset((key,))
+        return frozenset(known)
 
     async def offboard(
         self, keys: Collection[str], why: str, by: Identity | None, door: str
@@ -78,7 +79,7 @@ class Leaving:
         On this node it is done when this returns, on others within the poll of revocations.
         Raises: StoreUnavailable; then nothing has happened. NotRecorded; then it has.
         """
-        people = tuple(sorted(keys))
+        people = tuple(sorted({*keys, *await self._store.seen(keys, "")}))
         facts = {"object": ", ".join(people), "people": list(people), "reason": why, "door": door}
         leaver = Leaver(
             keys=frozenset(people),

@@ -21,7 +21,7 @@ from taskgate.identity.scim.schemas import GROUPS, USERS, cleaned
 from taskgate.model import limits
 from taskgate.model.clock import Clock
 from taskgate.model.directory import DirectoryGroup, DirectoryUser
-from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, NotFound
+from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, NotFound, NotRecorded
 from taskgate.model.event import EventKind
 from taskgate.model.ports import DirectoryStore
 from taskgate.model.resource import SecretRef
@@ -121,7 +121,8 @@ class Provisioning:
         """Raises: ScimFault, NotFound, Conflict, NotRecorded."""
         async with self._one_change:
             before = await self._user(user_id)
-            return await self._change(before, patched(USERS, before.attributes, body), subject_from)
+            after = await asyncio.to_thread(patched, USERS, before.attributes, body)
+            return await self._change(before, after, subject_from)
 
     async def remove_user(self, user_id: str) -> Offboarded | None:
         """Raises: NotFound, NotRecorded."""
@@ -165,7 +166,9 @@ class Provisioning:
         """Raises: ScimFault, NotFound, Conflict, NotRecorded."""
         async with self._one_change:
             before = await self.group(group_id)
-            return await self._change_group(before, patched(GROUPS, group_attributes(before), body))
+            # Thousands of operations on as many members take a while; others go on meanwhile.
+            after = await asyncio.to_thread(patched, GROUPS, group_attributes(before), body)
+            return await self._change_group(before, after)
 
     async def remove_group(self, group_id: str) -> None:
         """Its members lose it, and are cut off. Raises: NotFound, NotRecorded."""
@@ -229,6 +232,9 @@ class Provisioning:
         named = str(attributes.get(subject_from) or "").strip()
         if not named:
             raise bad_value(f"{subject_from} is required: it is who signs in")
+        for name in ("userName", "externalId"):
+            if not str(attributes.get(name) or "").isprintable():
+                raise bad_value(f"{name} holds control codes")
         # What is not said stays as it was: leaving the word out lets nobody in again.
         active = bool(attributes.get("active", user.active))
         return replace(
@@ -249,12 +255,15 @@ class Provisioning:
         members = frozenset(
             str(one["value"]) for one in attributes.get("members", ()) if one.get("value")
         )
+        external_id = str(attributes.get("externalId") or "")
+        if not all(one.isprintable() for one in (external_id, *members)):
+            raise bad_value("an id holds control codes")
         if len(members) > limits.MAX_SCIM_MEMBERS:
             raise bad_value(f"a group has {limits.MAX_SCIM_MEMBERS} members at most")
         return replace(
             group,
             display_name=name,
-            external_id=str(attributes.get("externalId") or ""),
+            external_id=external_id,
             members=members,
             changed_at=self._clock.now(),
             version=group.version + 1,
@@ -272,12 +281,25 @@ class Provisioning:
                 added=sorted(after.members - before.members)[:100],
                 removed=sorted(before.members - after.members)[:100],
             )
-        finally:
-            await self._known_members(
-                self._store.replace_group(after, self._directory.issuers, _OUT_OF_GROUP)
+        except NotRecorded:
+            # Taking rights away never waits for anything; giving any must be recorded.
+            await self._put(
+                replace(
+                    after,
+                    display_name=before.display_name,
+                    external_id=before.external_id,
+                    members=before.members & after.members,
+                )
             )
-            await self._grants.poll()
+            raise
+        await self._put(after)
         return after
+
+    async def _put(self, group: DirectoryGroup) -> None:
+        await self._known_members(
+            self._store.replace_group(group, self._directory.issuers, _OUT_OF_GROUP)
+        )
+        await self._grants.poll()
 
     async def _known_members(self, work: Any) -> None:
         try:

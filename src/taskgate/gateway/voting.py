@@ -6,9 +6,9 @@ from taskgate.model import limits
 from taskgate.model.approval import Approval, ApprovalState, StandingApproval, StandingOffer, Vote
 from taskgate.model.decision import ApprovalDemand
 from taskgate.model.errors import BadConfig, Denied
-from taskgate.model.identity import Identity, IdentityKind
+from taskgate.model.identity import Identity, IdentityKind, same_person
 from taskgate.model.ids import new_id
-from taskgate.policy.people import may_vote, same_person, votes_meet
+from taskgate.policy.people import may_vote, votes_meet
 from taskgate.policy.rules import StandingLimit
 
 

@@ -1,5 +1,6 @@
 """Who calls."""
 
+import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -69,3 +70,9 @@ def session_key(issuer: str, session: str) -> str:
     """The name in stores of a session at a provider, beside the keys of people. No issuer has such
     a name."""
     return f"{SESSION_PREFIX}{issuer}:{session}"
+
+
+def same_person(key: str) -> str:
+    """The form in which keys (or subjects) are compared where a second spelling must not help:
+    compatibility-normalised, letter case left aside."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).casefold())

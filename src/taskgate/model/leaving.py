@@ -1,14 +1,18 @@
 """Somebody has left: who is meant, and what was ended."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from taskgate.model.token import Revocation
+
+# In place of who said so: a directory, by SCIM.
+DIRECTORY: Final = "scim"
 
 
 @dataclass(frozen=True, slots=True)
 class Leaver:
-    """Who leaves. `keys` are all `Identity.key`s by which they come in; `users` the names of
-    their local users. `by` is who said so, as records name them."""
+    """Who leaves. `keys` are all `Identity.key`s by which they come in, in any spelling; `users`
+    the names of their local users. `by` is who said so, as records name them."""
 
     keys: frozenset[str]
     users: frozenset[str]

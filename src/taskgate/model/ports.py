@@ -352,7 +352,8 @@ class LeavingStore(Protocol):
     async def offboard(self, leaver: Leaver, at: float) -> Ended:
         """Revokes grants (also of agents acting for them, and what was derived), ends sign-ins,
         disables local users, cancels what they asked, withdraws what they agreed to and nobody
-        has used, and bars them from coming in again until `reinstate`."""
+        has used, and bars them from coming in again until `reinstate`. Other spellings of a key
+        are theirs too. Whom both a directory and people shut out, people alone let in."""
         ...
 
     async def reinstate(self, people: Collection[str], only_by: str | None = None) -> bool:
@@ -361,8 +362,8 @@ class LeavingStore(Protocol):
         ...
 
     async def seen(self, people: Collection[str], subject: str) -> tuple[str, ...]:
-        """The keys among `people` that anything here knows, and those of others who came in by
-        the same `subject` from any issuer (empty for none)."""
+        """The keys that anything here knows and that are, in whatever spelling, among `people`; and
+        those of others who came in by the same `subject` from any issuer (empty for none)."""
         ...
 
     async def departures(self, people: Collection[str]) -> tuple[Departure, ...]:
@@ -444,5 +445,5 @@ class DirectoryStore(Protocol):
         ...
 
     async def listed(self, subject: str) -> Listed | None:
-        """Who signs in by this subject."""
+        """Who signs in by this subject. Another spelling of it gives no groups, but shuts out."""
         ...

@@ -14,13 +14,12 @@ Two accounts of one person at different issuers cannot be told apart here; `peop
 kept by the identity provider are the answer to that.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from taskgate.model.approval import Vote
 from taskgate.model.decision import ApprovalDemand
-from taskgate.model.identity import Identity, IdentityKind
+from taskgate.model.identity import Identity, IdentityKind, same_person
 from taskgate.policy.answer import ALLOWED, Answer
 from taskgate.policy.hours import open_at, opens_at, spell_moment
 from taskgate.policy.rules import Members, Task
@@ -104,11 +103,6 @@ class Tally:
 
     def __bool__(self) -> bool:
         return self.met
-
-
-def same_person(key: str) -> str:
-    """The form in which keys are compared: compatibility-normalised, letter case left aside."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).casefold())
 
 
 def may_vote(demands: Iterable[ApprovalDemand], key: str, groups: Iterable[str]) -> bool:

@@ -41,6 +41,8 @@ class SafeFunction:
             return range(0)
         if "flat" in self.words and any(v.nested for v in values):
             return range(0)
+        if "grows" in self.words and not all(v.solid or v.record for v in values):
+            return range(0)
         if "compares" in self.words and any(v.loose for v in values):
             return range(0)
         if len(at) < len(values) and not all(values[one].solid for one in at):

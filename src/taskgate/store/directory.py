@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskgate.model import limits
 from taskgate.model.directory import DirectoryGroup, DirectoryUser, Listed
 from taskgate.model.errors import Conflict, NotFound, OverLimit
+from taskgate.model.identity import same_person
 from taskgate.store.counters import lock_counter
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode_any, encode
-from taskgate.store.revoking import cut_off
+from taskgate.store.revoking import cut_off, spellings
 from taskgate.store.schema import directory_groups, directory_members, directory_users
 
 _CHUNK = 500
@@ -184,17 +185,22 @@ class SqlDirectory:
         async with self._database.read() as connection:
             found = await connection.execute(
                 sa.select(
-                    directory_users.c.id, directory_users.c.active, directory_groups.c.display_name
+                    directory_users.c.id,
+                    directory_users.c.subject,
+                    directory_users.c.active,
+                    directory_groups.c.display_name,
                 )
                 .outerjoin(directory_members, directory_members.c.user_id == directory_users.c.id)
                 .outerjoin(directory_groups, directory_groups.c.id == directory_members.c.group_id)
-                .where(directory_users.c.subject == subject)
+                .where(directory_users.c.subject_alike == same_person(subject))
             )
             rows = found.all()
             if not rows:
                 return None
-            names = frozenset(row.display_name for row in rows if row.display_name is not None)
-            return Listed(rows[0].id, rows[0].active, names)
+            own = [row for row in rows if row.subject == subject]
+            # Nobody gets the groups of who is spelled otherwise, nor past who was shut out so.
+            names = frozenset(row.display_name for row in own if row.display_name is not None)
+            return Listed(rows[0].id, all(row.active for row in own or rows), names)
 
     async def _cut(
         self,
@@ -208,9 +214,9 @@ class SqlDirectory:
             subjects = await connection.scalars(
                 sa.select(directory_users.c.subject).where(directory_users.c.id.in_(chunk))
             )
-            for subject in subjects.all():
-                for issuer in issuers:
-                    await cut_off(self._database, connection, f"{issuer}:{subject}", at, why)
+            keys = [f"{issuer}:{subject}" for subject in subjects.all() for issuer in issuers]
+            for key in await spellings(connection, keys):
+                await cut_off(self._database, connection, key, at, why)
 
 
 async def _ensure_room(connection: AsyncConnection, table: sa.Table) -> None:
@@ -260,6 +266,7 @@ def _user_columns(user: DirectoryUser) -> dict[str, Any]:
         "user_name_key": user.user_name.casefold(),
         "external_id": user.external_id,
         "subject": user.subject,
+        "subject_alike": same_person(user.subject),
         "active": user.active,
         "attributes": encode(user.attributes),
         "changed_at": user.changed_at,

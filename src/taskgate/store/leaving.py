@@ -6,12 +6,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.model.approval import ApprovalState
-from taskgate.model.leaving import Departure, Ended, Leaver
+from taskgate.model.identity import same_person
+from taskgate.model.leaving import DIRECTORY, Departure, Ended, Leaver
 from taskgate.model.token import Revocation
 from taskgate.store.counters import lock_counter
 from taskgate.store.database import Database
 from taskgate.store.encoding import plain
-from taskgate.store.revoking import cut_off
+from taskgate.store.revoking import cut_off, spellings
 from taskgate.store.schema import (
     approvals,
     arrivals,
@@ -34,10 +35,12 @@ class SqlLeaving:
         self._database = database
 
     async def offboard(self, leaver: Leaver, at: float) -> Ended:
-        keys = sorted(leaver.keys | {_LOCAL + name for name in leaver.users})
         async with self._database.write() as connection:
             # Votes, grants and sign-ins take the same lock first: none slips past.
             await lock_counter(connection, "revocations")
+            keys = await spellings(
+                connection, leaver.keys | {_LOCAL + name for name in leaver.users}
+            )
             sign_ins = await connection.scalar(
                 sa.select(sa.func.count(sa.distinct(login_people.c.token_hash))).where(
                     login_people.c.person.in_(keys)
@@ -59,7 +62,7 @@ class SqlLeaving:
             )
 
     async def reinstate(self, people: Collection[str], only_by: str | None = None) -> bool:
-        conditions: list[sa.ColumnElement[bool]] = [departures.c.person.in_(people)]
+        conditions: list[sa.ColumnElement[bool]] = [_alike(departures, people)]
         if only_by is not None:
             conditions.append(departures.c.by == only_by)
         async with self._database.write() as connection:
@@ -78,23 +81,23 @@ class SqlLeaving:
         async with self._database.read() as connection:
             found = await connection.execute(
                 sa.select(departures)
-                .where(departures.c.person.in_(people))
+                .where(_alike(departures, people))
                 .order_by(departures.c.person)
             )
             return tuple(Departure(row.person, row.at, row.by, row.why) for row in found)
 
     async def seen(self, people: Collection[str], subject: str) -> tuple[str, ...]:
         # An issuer may hold a colon, so the key's end is compared.
-        ends = arrivals.c.person.endswith(f":{subject}", autoescape=True)
+        ends = arrivals.c.alike.endswith(same_person(f":{subject}"), autoescape=True)
         theirs = grant_people.c.person
         wanted = ends if subject else sa.false()
         local = [key.removeprefix(_LOCAL) for key in people if key.startswith(_LOCAL)]
         async with self._database.read() as connection:
             found: set[str] = set()
             for query in (
-                sa.select(arrivals.c.person).where(sa.or_(arrivals.c.person.in_(people), wanted)),
+                sa.select(arrivals.c.person).where(sa.or_(_alike(arrivals, people), wanted)),
                 sa.select(theirs).where(theirs.in_(people)).distinct(),
-                sa.select(departures.c.person).where(departures.c.person.in_(people)),
+                sa.select(departures.c.person).where(_alike(departures, people)),
             ):
                 found.update((await connection.scalars(query)).all())
             names = await connection.scalars(sa.select(users.c.name).where(users.c.name.in_(local)))
@@ -110,19 +113,35 @@ class SqlLeaving:
         at: float,
     ) -> None:
         for key in keys:
-            name = key.removeprefix(_LOCAL) if key.startswith(_LOCAL) else ""
-            # Who was offboarded before stays so, by whoever did it first.
-            await connection.execute(
-                self._database.insert(departures)
-                .values(
-                    person=key,
-                    at=at,
-                    by=plain(leaver.by),
-                    why=plain(leaver.why),
-                    disabled_user=name if name in disabled else "",
-                )
-                .on_conflict_do_nothing()
+            local = key.removeprefix(_LOCAL) if key.startswith(_LOCAL) else ""
+            upsert = self._database.insert(departures).values(
+                person=key,
+                at=at,
+                by=plain(leaver.by),
+                why=plain(leaver.why),
+                disabled_user="",
+                alike=same_person(key),
             )
+            # Who was offboarded before stays so, by whoever did it first. But what people shut, no
+            # directory opens that had shut it before them.
+            await connection.execute(
+                upsert.on_conflict_do_update(
+                    index_elements=[departures.c.person],
+                    set_={name: upsert.excluded[name] for name in ("at", "by", "why")},
+                    where=sa.and_(departures.c.by == DIRECTORY, upsert.excluded.by != DIRECTORY),
+                )
+            )
+            if local in disabled:
+                await connection.execute(
+                    sa.update(departures)
+                    .where(departures.c.person == key)
+                    .values(disabled_user=local)
+                )
+
+
+def _alike(table: sa.Table, people: Collection[str]) -> sa.ColumnElement[bool]:
+    """That a row is about one of `people`, in whatever spelling."""
+    return table.c.alike.in_(sorted({same_person(key) for key in people}))
 
 
 async def _disable(connection: AsyncConnection, names: Collection[str]) -> tuple[str, ...]:

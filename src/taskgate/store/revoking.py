@@ -1,10 +1,11 @@
 """Ending grants inside a transaction: by one selector, or all that one person has."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskgate.model.identity import same_person
 from taskgate.model.token import GrantSelector, Revocation
 from taskgate.store.counters import lock_counter, set_counter
 from taskgate.store.database import Database
@@ -131,10 +132,23 @@ async def was_cut_off(
     )
     if found is not None:
         return True
+    # Another spelling of the name lets nobody in.
+    alike = {same_person(key) for key in people}
     left = await connection.scalar(
-        sa.select(departures.c.person).where(departures.c.person.in_(people)).limit(1)
+        sa.select(departures.c.person).where(departures.c.alike.in_(alike)).limit(1)
     )
     return left is not None
+
+
+async def spellings(connection: AsyncConnection, people: Collection[str]) -> list[str]:
+    """`people`, and the other spellings of them that have come in."""
+    found = set(people)
+    for chunk in _chunks(sorted({same_person(key) for key in people})):
+        known = await connection.scalars(
+            sa.select(arrivals.c.person).where(arrivals.c.alike.in_(chunk))
+        )
+        found.update(known.all())
+    return sorted(found)
 
 
 async def came_in(
@@ -142,7 +156,9 @@ async def came_in(
 ) -> None:
     """Notes that these people, or agents of theirs, came in at `at`."""
     for person in sorted(set(people)):
-        upsert = database.insert(arrivals).values(person=person, last_at=at)
+        upsert = database.insert(arrivals).values(
+            person=person, last_at=at, alike=same_person(person)
+        )
         await connection.execute(
             upsert.on_conflict_do_update(
                 index_elements=[arrivals.c.person],

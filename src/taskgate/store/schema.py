@@ -100,6 +100,8 @@ departures = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
     # The local user that leaving disabled, and reinstating enables; empty for none.
     sa.Column("disabled_user", sa.Text, nullable=False),
+    # `model.identity.same_person` of the person: another spelling lets nobody in.
+    sa.Column("alike", sa.Text, nullable=False, index=True),
 )
 
 # When each person last came in: signed in, or took a task up.
@@ -108,6 +110,7 @@ arrivals = sa.Table(
     metadata,
     sa.Column("person", sa.Text, primary_key=True),
     sa.Column("last_at", sa.Double, nullable=False, index=True),
+    sa.Column("alike", sa.Text, nullable=False, index=True),
 )
 
 # Where API sign-ins came from; sessions have their own table.
@@ -378,6 +381,7 @@ directory_users = sa.Table(
     sa.Column("user_name_key", sa.Text, nullable=False, unique=True),
     sa.Column("external_id", sa.Text, nullable=False),
     sa.Column("subject", sa.Text, nullable=False, unique=True),
+    sa.Column("subject_alike", sa.Text, nullable=False, index=True),
     sa.Column("active", sa.Boolean, nullable=False),
     sa.Column("attributes", sa.Text, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False, index=True),

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from taskgate.model.identity import SESSION_PREFIX, Identity
+from taskgate.model.identity import SESSION_PREFIX, Identity, same_person
 from taskgate.model.usage import DormantGrant, IdlePerson, NewPlace, Place, UseSelector
 from taskgate.store.database import Database
 from taskgate.store.encoding import decode, decode_any
@@ -154,7 +154,7 @@ class SqlUsage:
             last = {
                 person: at
                 for person, at in await connection.execute(
-                    sa.select(arrivals.c.person, arrivals.c.last_at)
+                    sa.select(arrivals.c.alike, arrivals.c.last_at).order_by(arrivals.c.last_at)
                 )
             }
             local = await connection.execute(
@@ -169,11 +169,12 @@ class SqlUsage:
             for subject, since in listed:
                 keys = [f"{issuer}:{subject}" for issuer in issuers]
                 if keys and not any(key in known for key in keys):
-                    known[max(keys, key=lambda key: last.get(key, 0.0))] = ("directory", since)
+                    latest = max(keys, key=lambda key: last.get(same_person(key), 0.0))
+                    known[latest] = ("directory", since)
         idle = [
-            IdlePerson(person, origin, since, last.get(person))
+            IdlePerson(person, origin, since, last.get(same_person(person)))
             for person, (origin, since) in known.items()
-            if max(last.get(person, since), since) < before
+            if max(last.get(same_person(person), since), since) < before
         ]
         idle.sort(key=lambda one: (one.last_at or 0.0, one.since, one.person))
         return tuple(idle[:limit])
@@ -225,8 +226,8 @@ def _wanted(selector: UseSelector) -> list[sa.ColumnElement[bool]]:
     if selector.task is not None:
         conditions.append(sessions.c.task == selector.task)
     if selector.grant_id is not None:
-        # A derived grant's chain names every grant above it.
-        below = grants.c.chain.contains(f'"{selector.grant_id}"', autoescape=True)
+        # A derived grant's chain names every grant above it. A step may be named like a grant.
+        below = grants.c.chain.contains(f'"grant":"{selector.grant_id}"', autoescape=True)
         tree = sa.select(grants.c.id).where(sa.or_(grants.c.id == selector.grant_id, below))
         conditions.append(sessions.c.grant_id.in_(tree))
     return conditions

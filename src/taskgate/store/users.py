@@ -89,9 +89,12 @@ class SqlUsers:
             if changed.rowcount != 1:
                 raise _unknown(name)
             person = f"{_ISSUER}:{name}"
-            if values.get("disabled") is False:
-                # Whoever is let in again is let in whole.
-                await connection.execute(sa.delete(departures).where(departures.c.person == person))
+            if values.get("disabled") is False and await connection.scalar(
+                sa.select(departures.c.person).where(departures.c.alike == person)
+            ):
+                raise Conflict(
+                    f"{name} was offboarded", hint=f"taskgate reinstate {name} lets them in again"
+                )
             if cut_why:
                 await cut_off(self._database, connection, person, at, cut_why)
 

@@ -20,7 +20,7 @@ from taskgate.identity.scim.filters import (
     matches,
     parse_target,
 )
-from taskgate.identity.scim.schemas import Attribute, ResourceKind, Schema, checked
+from taskgate.identity.scim.schemas import Attribute, ResourceKind, Schema, checked, names_schema
 from taskgate.model import limits
 
 PATCH_OP: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -32,7 +32,7 @@ def patched(kind: ResourceKind, resource: Mapping[str, Any], body: Any) -> dict[
 
     Raises: ScimFault.
     """
-    if not isinstance(body, Mapping) or PATCH_OP not in (body.get("schemas") or ()):
+    if not isinstance(body, Mapping) or not names_schema(body, PATCH_OP):
         raise bad_syntax(f"schemas must name {PATCH_OP}")
     operations = next((v for k, v in body.items() if k.lower() == "operations"), None)
     if not isinstance(operations, list) or not operations:
@@ -179,7 +179,8 @@ def _some(
             if part is not None:
                 values[at] = {k: v for k, v in values[at].items() if k != part.name}
         if part is None:
-            values = [one for at, one in enumerate(values) if at not in set(chosen)]
+            gone = frozenset(chosen)
+            values = [one for at, one in enumerate(values) if at not in gone]
         holder[attribute.name] = [one for one in values if one != {}]
         return
     if not chosen:

@@ -245,6 +245,12 @@ USERS: Final = ResourceKind("User", "/Users", USER_SCHEMA, (ENTERPRISE_SCHEMA, D
 GROUPS: Final = ResourceKind("Group", "/Groups", GROUP_SCHEMA)
 
 
+def names_schema(body: Mapping[str, Any], schema: str) -> bool:
+    """Whether a message says that it is of this schema (RFC 7643 section 3)."""
+    schemas = body.get("schemas")
+    return isinstance(schemas, list) and schema in schemas
+
+
 def cleaned(kind: ResourceKind, value: Any) -> dict[str, Any]:
     """A resource as a provider sends it, with canonical names: read-only and unknown attributes
     are left out (RFC 7644 sections 3.3 and 3.5.1), the rest is checked.
@@ -253,8 +259,7 @@ def cleaned(kind: ResourceKind, value: Any) -> dict[str, Any]:
     """
     if not isinstance(value, Mapping):
         raise bad_syntax("a resource is a JSON object")
-    schemas = value.get("schemas")
-    if not isinstance(schemas, list) or kind.schema.id not in schemas:
+    if not names_schema(value, kind.schema.id):
         raise bad_syntax(f"schemas must name {kind.schema.id}")
     found = _attributes(kind, value)
     for attribute in kind.schema.attributes:

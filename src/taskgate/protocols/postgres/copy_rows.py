@@ -197,8 +197,7 @@ class _Lines:
         steps = self._steps
         if len(row) > MAX_MASKED_ROW_BYTES:
             raise OverLimit(
-                f"a row of {len(row)} bytes is too long to be masked; at most "
-                f"{MAX_MASKED_ROW_BYTES} are",
+                f"a row is too long to be masked: at most {MAX_MASKED_ROW_BYTES} bytes are",
                 hint="Leave out its longest columns, or cut them with substr().",
             )
         dialect = self._dialect

@@ -101,8 +101,10 @@ def _refusal(tag: int, length: int, cap: int, who: str) -> TaskgateError:
         return ProtocolViolation(f"{who} sent a message of unknown type {name!r}")
     if length < 4:
         return ProtocolViolation(f"{who} sent a message {name!r} of impossible length {length}")
+    # How long a row is tells how long the values are that a mask hides.
+    size = "too long" if tag in (tags.DATA_ROW, tags.COPY_DATA) else f"of {length} bytes"
     return OverLimit(
-        f"{who} sent a message {name!r} of {length} bytes; at most {cap} are taken",
+        f"{who} sent a message {name!r} {size}; at most {cap} bytes are taken",
         hint="Send bulk data with COPY, or in smaller pieces.",
     )
 

@@ -122,7 +122,7 @@ class RowRewriter:
             if tag != tags.DATA_ROW or length < 6 or row_end > end or count != self._count:
                 raise _broken_row(tag, count, self._count)
             if length > MAX_MASKED_ROW_BYTES:
-                raise _long_row(length)
+                raise _long_row()
             walk = hinted if hint < row_end else plain
             at = body_copied = pos + 7
             body: list[bytes] = []
@@ -176,9 +176,10 @@ class RowRewriter:
         return b"".join(out)
 
 
-def _long_row(length: int) -> OverLimit:
+def _long_row() -> OverLimit:
+    # Its length would tell how long the values are that are to be hidden.
     return OverLimit(
-        f"a row of {length} bytes is too long to be masked; at most {MAX_MASKED_ROW_BYTES} are",
+        f"a row is too long to be masked: at most {MAX_MASKED_ROW_BYTES} bytes are",
         hint="Leave out its longest columns, or cut them with substr().",
     )
 
