@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from taskgate.api.access import end_grant, grants_of
 from taskgate.api.approvals import decide, look_at, waiting_for
-from taskgate.api.caller import Caller, PartsHere, client_address, may
+from taskgate.api.caller import Caller, PartsHere, client_address, may, parts_of
 from taskgate.api.problems import TooMany, problem_of
 from taskgate.api.records import end_session, may_see_all, sessions_of
 from taskgate.api.saml import DoorHere, drop_flow_cookie, flow_cookie, going
 from taskgate.api.shapes import ApprovalShown
 from taskgate.api.signing_in import Doors
 from taskgate.api.visible import hidden_count
+from taskgate.console import reviews, security
 from taskgate.console.forms import (
     ANONYMOUS_COOKIE,
     COOKIE,
@@ -25,11 +24,10 @@ from taskgate.console.forms import (
     drop_cookie,
     ensure_own_form,
     local_path,
-    session_token,
     set_cookie,
 )
 from taskgate.console.rendering import STYLE, page
-from taskgate.gateway.parts import Parts
+from taskgate.console.work import acting, reading
 from taskgate.model import limits
 from taskgate.model.approval import StandingOffer
 from taskgate.model.errors import BadConfig, NotAuthenticated, TaskgateError
@@ -48,12 +46,13 @@ _SIGNED_OUT = {
     "text": "Signing you out at your identity provider as well.",
     "link_text": "Go on",
 }
-Work = Callable[[Caller], Awaitable[Response]]
 
 
 def mount(app: FastAPI) -> None:
     """Adds the console to the API's application."""
     app.include_router(router)
+    app.include_router(security.router)
+    app.include_router(reviews.router)
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
@@ -76,6 +75,7 @@ async def login(
     parts: PartsHere,
     name: Field,
     password: Password,
+    code: Field = "",
     form_token: Field = "",
     next: Field = "",
 ) -> Response:
@@ -88,7 +88,7 @@ async def login(
             parts.reach.base_url,
         )
         doors: Doors = request.app.state.doors
-        signed_in = await doors.sign_in(name, password, client_address(request), "console")
+        signed_in = await doors.sign_in(name, password, client_address(request), "console", code)
     except TaskgateError as error:
         return _login_page(request, where, error)
     response = RedirectResponse(where, 303)
@@ -145,7 +145,7 @@ async def logout(
         drop_cookie(response, COOKIE)
         return response
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.get("/approvals")
@@ -160,7 +160,7 @@ async def approvals(request: Request, parts: PartsHere) -> Response:
         }
         return page(request, "approvals.html", values, person=caller.identity.subject)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.get("/approvals/{approval_id}")
@@ -169,7 +169,7 @@ async def approval(request: Request, parts: PartsHere, approval_id: str) -> Resp
         found = await look_at(parts, caller.identity, approval_id)
         return _approval_page(request, caller, found)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.post("/approvals/{approval_id}/approve")
@@ -191,7 +191,7 @@ async def approve(
         done = "Approved. It runs now." if after.state == "approved" else "Your approval counts."
         return _approval_page(request, caller, after, done)
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.post("/approvals/{approval_id}/deny")
@@ -209,7 +209,7 @@ async def deny(
         )
         return _approval_page(request, caller, after, "Denied. The client has your reason.")
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.get("/grants")
@@ -219,7 +219,7 @@ async def grants(request: Request, parts: PartsHere) -> Response:
         values = {"here": "grants", "grants": found[:100]}
         return page(request, "grants.html", values, person=caller.identity.subject)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.post("/grants/{grant_id}/revoke")
@@ -230,7 +230,7 @@ async def revoke(
         await end_grant(parts, caller.identity, grant_id, "ended in the console")
         return RedirectResponse("/console/grants", 303)
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.get("/sessions")
@@ -246,7 +246,7 @@ async def sessions(request: Request, parts: PartsHere) -> Response:
         }
         return page(request, "sessions.html", values, person=caller.identity.subject)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.post("/sessions/{session_id}/terminate")
@@ -257,81 +257,25 @@ async def terminate(
         await end_session(parts, caller.identity, session_id, "ended in the console")
         return RedirectResponse("/console/sessions", 303)
 
-    return await _acting(request, parts, form_token, work)
-
-
-async def _acting(request: Request, parts: Parts, given: str, work: Work) -> Response:
-    """A form was sent: it must be this sign-in's own."""
-
-    async def guarded(caller: Caller) -> Response:
-        ensure_own_form(request, session_token(request), given, parts.reach.base_url)
-        return await work(caller)
-
-    return await _reading(request, parts, guarded)
-
-
-async def _reading(request: Request, parts: Parts, work: Work) -> Response:
-    """Runs `work` for whoever is signed in; its errors become pages."""
-    token = session_token(request)
-    if not token:
-        return _signed_out(request)
-    try:
-        caller = Caller(await parts.people.logins.check(token), token)
-    except NotAuthenticated:
-        return _signed_out(request)
-    except TaskgateError as error:
-        return _error_page(request, error, "")
-    try:
-        return await work(caller)
-    except TaskgateError as error:
-        return _error_page(request, error, caller.identity.subject)
-
-
-def _signed_out(request: Request) -> Response:
-    if request.method != "GET":
-        return RedirectResponse("/console/login", 303)
-    path = request.url.path
-    if request.headers.get("sec-fetch-site") == "cross-site" and not session_token(request):
-        # A link from elsewhere brings no strict cookie along. A reload from our own page does.
-        values = {
-            "heading": "One moment",
-            "text": "Opening the page.",
-            "link": path,
-            "link_text": "Go on",
-            "refresh_s": 1,
-        }
-        return page(request, "message.html", values)
-    return RedirectResponse(f"/console/login?next={quote(path, safe='')}", 303)
+    return await acting(request, parts, form_token, work)
 
 
 def _login_page(request: Request, where: str, error: TaskgateError | None = None) -> HTMLResponse:
     cookie = anonymous_cookie(request)
     status = 200 if error is None else error.http_status
-    parts: Parts = request.app.state.parts
-    saml = parts.outside.saml
+    parts = parts_of(request)
+    saml, people = parts.outside.saml, parts.people
     values = {
         "next": where,
         "error": problem_of(error) if error is not None else None,
         "providers": saml.providers.names if saml is not None else (),
+        "passkeys": people.passkeys is not None and people.users.enabled,
     }
-    response = page(request, "login.html", values, status=status, cookie=cookie)
+    response = page(request, "login.html", values, status=status, cookie=cookie, scripted=True)
     set_cookie(response, ANONYMOUS_COOKIE, cookie)
     if isinstance(error, TooMany):
         response.headers["Retry-After"] = str(max(1, round(error.wait_s)))
     return response
-
-
-def _error_page(request: Request, error: TaskgateError, person: str) -> Response:
-    if error.http_status == 500:
-        raise error
-    values = {
-        "heading": "That did not work",
-        "text": "",
-        "error": problem_of(error),
-        "link": "/console/approvals",
-        "link_text": "Back to approvals",
-    }
-    return page(request, "message.html", values, status=error.http_status, person=person)
 
 
 def _approval_page(
