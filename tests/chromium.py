@@ -1,8 +1,10 @@
 """Debian's Chromium, driven by WebDriver (W3C) over plain HTTP: for what only a browser does."""
 
 import base64
+import hashlib
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -13,6 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from taskgate.demo.cluster import free_port
 
@@ -63,6 +67,43 @@ class Chromium:
             assert time.monotonic() < deadline, f"at {self.url}: {self.text[:2000]}"
             time.sleep(0.1)
 
+    def wait_text(self, text: str) -> None:
+        """Until the page shows `text`."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"no {text!r} in: {self.text[:2000]}"
+            time.sleep(0.1)
+
+    def run(self, script: str) -> Any:
+        """What a function body returns."""
+        return self._ask("POST", "/execute/sync", {"script": script, "args": []})
+
+    def forget(self) -> None:
+        """Drops the page's cookies."""
+        self._ask("DELETE", "/cookie")
+
+    @contextmanager
+    def authenticator(self, *, verifies: bool = True) -> Iterator[str]:
+        """A virtual authenticator (WebAuthn level 2, section 11); its id."""
+        wanted = {
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": True,
+            "hasUserVerification": True, "isUserVerified": verifies, "isUserConsenting": True,
+        }  # fmt: skip
+        found = str(self._ask("POST", "/webauthn/authenticator", wanted))
+        try:
+            yield found
+        finally:
+            self._ask("DELETE", f"/webauthn/authenticator/{found}")
+
+    def credentials(self, authenticator: str) -> list[dict[str, Any]]:
+        return list(self._ask("GET", f"/webauthn/authenticator/{authenticator}/credentials"))
+
+    def put_credential(self, authenticator: str, credential: dict[str, Any]) -> None:
+        """In place of all that it has."""
+        base = f"/webauthn/authenticator/{authenticator}/credential"
+        self._ask("DELETE", f"{base}s")
+        self._ask("POST", base, credential)
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 
@@ -78,7 +119,9 @@ class Chromium:
 
 
 @contextmanager
-def chromium() -> Iterator[Chromium]:
+def chromium(trusted: str = "") -> Iterator[Chromium]:
+    """One browser, which takes any certificate. The one that `trusted` (`host:port`) shows now
+    counts as in order: with an error, however it is dealt with, there are no passkeys."""
     driver = shutil.which("chromedriver")
     if driver is None or shutil.which("chromium") is None:
         if os.environ.get("TASKGATE_TEST_ALL"):
@@ -93,7 +136,11 @@ def chromium() -> Iterator[Chromium]:
         try:
             with httpx.Client(base_url=base, trust_env=False, timeout=_PATIENCE_S) as client:
                 _wait(client)
-                options = {"args": [*_ARGUMENTS, f"--user-data-dir={folder}"]}
+                arguments = [*_ARGUMENTS, f"--user-data-dir={folder}"]
+                if trusted:
+                    key = _key_digest(trusted)
+                    arguments.append(f"--ignore-certificate-errors-spki-list={key}")
+                options = {"args": arguments}
                 wanted = {
                     "browserName": "chrome", "acceptInsecureCerts": True,
                     "goog:chromeOptions": options,
@@ -108,6 +155,14 @@ def chromium() -> Iterator[Chromium]:
         finally:
             process.terminate()
             process.wait(_PATIENCE_S)
+
+
+def _key_digest(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    pem = ssl.get_server_certificate((host, int(port)), timeout=_PATIENCE_S)
+    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
 def _wait(client: httpx.Client) -> None:

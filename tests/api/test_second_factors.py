@@ -3,6 +3,8 @@
 import base64
 import time
 
+import pytest
+
 from taskgate.identity.totp import code_of, step_at
 from taskgate.model import limits
 from tests.api.gate import Gate, password_of
@@ -77,6 +79,7 @@ def test_an_administrator_resets_somebody_s_factors_and_that_ends_what_they_have
     assert own_gate.call("adm", "POST", "/v1/users/adm/reset-mfa").json()["rule"] == "roles"
 
 
+@pytest.mark.cap("MAX_FACTOR_TRIES_PER_PERSON_PER_MIN")
 def test_guessing_the_confirmation_is_bounded(own_gate: Gate) -> None:
     begun = own_gate.call("ann", "POST", "/v1/mfa/apps", {"label": ""}).json()
     path = f"/v1/mfa/apps/{begun['id']}/confirm"

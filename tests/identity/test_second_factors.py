@@ -9,8 +9,13 @@ import pytest
 
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.passwords import Passwords
-from taskgate.identity.second_factors import SecondFactors, ensure_may_change
-from taskgate.identity.totp import code_of, step_at
+from taskgate.identity.second_factors import (
+    RECENT_SIGN_IN_S,
+    RECOVERY_CODES,
+    SecondFactors,
+    ensure_may_change,
+)
+from taskgate.identity.totp import STEP_S, code_of, step_at
 from taskgate.model import limits
 from taskgate.model.errors import (
     Conflict,
@@ -28,7 +33,7 @@ from tests.store.places import Place
 from tests.store.samples import NOW
 
 GOOD = "correct horse battery"
-STEP = limits.TOTP_STEP_S
+STEP = STEP_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ async def test_an_app_counts_only_once_its_code_was_seen(world: World) -> None:
     secret = base64.b32decode(begun.secret)
     code = code_of(secret, step_at(NOW))
     codes = await world.second.confirm("ann", begun.authenticator.id, code, NOW)
-    assert len(set(codes)) == limits.RECOVERY_CODES
+    assert len(set(codes)) == RECOVERY_CODES
     with pytest.raises(SecondFactorNeeded):
         await world.users.sign_in("ann", GOOD, NOW)
 
@@ -115,7 +120,7 @@ async def test_a_recovery_code_is_good_once_however_it_is_written(world: World) 
     identity = await world.users.sign_in("ann", GOOD, at, code=written)
     assert identity.method == "password+recovery"
     assert await world.refused(codes[3], at)
-    assert (await world.second.of("ann")).recovery_left == limits.RECOVERY_CODES - 1
+    assert (await world.second.of("ann")).recovery_left == RECOVERY_CODES - 1
     fresh = await world.second.renew_codes("ann")
     assert await world.refused(codes[4], at)
     assert await world.users.sign_in("ann", GOOD, at, code=fresh[0])
@@ -176,6 +181,7 @@ async def test_removing_the_last_factor_takes_the_recovery_codes_along(world: Wo
     assert (await world.users.sign_in("ann", GOOD, NOW + 100)).method == "password"
 
 
+@pytest.mark.cap("MAX_FACTORS_PER_USER")
 async def test_beginning_again_drops_what_was_not_confirmed_and_there_is_a_cap(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,9 +206,9 @@ async def test_an_app_whose_secret_is_lost_lets_nobody_in(world: World) -> None:
 @pytest.mark.parametrize(
     ("method", "age_s", "told"),
     [
-        ("password+otp", limits.RECENT_SIGN_IN_S, ""),
+        ("password+otp", RECENT_SIGN_IN_S, ""),
         ("password+recovery", 0.0, ""),
-        ("password+otp", limits.RECENT_SIGN_IN_S + 1, "needs a sign-in of the last"),
+        ("password+otp", RECENT_SIGN_IN_S + 1, "needs a sign-in of the last"),
         ("password", 0.0, "from before the second factor"),
     ],
 )
@@ -227,5 +233,5 @@ async def test_neither_secret_nor_codes_are_in_the_store(world: World) -> None:
     async with world.store._database.read() as connection:
         rows = await connection.exec_driver_sql("SELECT code_hash FROM recovery_codes")
         kept = {row[0] for row in rows}
-    assert len(kept) == limits.RECOVERY_CODES
+    assert len(kept) == RECOVERY_CODES
     assert not kept & set(codes)

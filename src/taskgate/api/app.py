@@ -26,7 +26,7 @@ from taskgate.api import (
     standing,
     token_exchange,
 )
-from taskgate.api.caller import caller_of, client_address, need
+from taskgate.api.caller import BearerTries, caller_of, client_address, need
 from taskgate.api.guard import Guard
 from taskgate.api.oidc import OidcDoor
 from taskgate.api.problems import add_problem_handlers
@@ -63,6 +63,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
     app.state.parts = parts
     app.state.doors = Doors(parts, signals)
     app.state.factor_tries = FactorTries()
+    app.state.bearer_tries = BearerTries(signals)
     app.state.oidc_door = OidcDoor(parts, signals)
     app.state.saml_door = SamlDoor(parts, signals)
     app.state.exchange_door = ExchangeDoor(parts, signals)

@@ -20,7 +20,6 @@ from taskgate.api.shapes import DemandShown, GrantIssued, VoteShown
 from taskgate.gateway.break_glass import ensure_may_review
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.voting import ensure_may_vote
-from taskgate.model import limits
 from taskgate.model.break_glass import BreakGlass, BreakGlassState
 from taskgate.model.decision import ApprovalDemand
 from taskgate.model.errors import Denied, NotFound
@@ -28,6 +27,7 @@ from taskgate.model.identity import Identity
 from taskgate.policy.rules import Right
 
 router = APIRouter()
+LISTED = 1_000
 IdInPath = Annotated[str, Path(min_length=1, max_length=100)]
 
 
@@ -147,7 +147,7 @@ async def alerts_of(parts: Parts, identity: Identity) -> list[AlertShown]:
     """Those that this person may see."""
     policy = parts.policies.current
     everything = may(policy, identity, Right.AUDIT, Right.ADMINISTER, Right.OFFBOARD)
-    found = await parts.alerts.recent(limits.MAX_ALERTS_LISTED)
+    found = await parts.alerts.recent(LISTED)
     own: set[str] = set()
     if not everything:
         uses = await parts.people.break_glasses.list(settled=True)

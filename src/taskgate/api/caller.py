@@ -7,10 +7,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from taskgate.api.problems import TooMany
+from taskgate.api.rates import Rates, source_of
 from taskgate.gateway.parts import Parts
+from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model import limits
 from taskgate.model.errors import Denied, NotAuthenticated
+from taskgate.model.event import EventKind
 from taskgate.model.identity import Identity
 from taskgate.policy.roles import Scope, holds, scope_of
 from taskgate.policy.rules import Policy, Right
@@ -51,10 +55,35 @@ async def caller_of(request: Request, parts: PartsHere) -> Caller:
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_CHARS:
         raise NotAuthenticated(_REFUSED, hint=_HINT)
-    if looks_like_jwt(token):
-        identity = await parts.outside.direct.identify(token, client_address(request))
-        return Caller(identity, token)
-    return Caller(await parts.people.logins.check(token), token)
+    source = client_address(request)
+    try:
+        if looks_like_jwt(token):
+            return Caller(await parts.outside.direct.identify(token, source), token)
+        return Caller(await parts.people.logins.check(token), token)
+    except NotAuthenticated:
+        tries: BearerTries = request.app.state.bearer_tries
+        await tries.failed(parts, source)
+        raise
+
+
+class BearerTries:
+    """Tokens that were refused: counted by source, and recorded while there are not too many.
+
+    Whoever has a good one is never kept waiting by others at the same address.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+        self._sources = Rates(limits.MAX_BAD_TOKENS_PER_SOURCE_PER_MIN)
+
+    async def failed(self, parts: Parts, source: str) -> None:
+        """Raises: TooMany, NotRecorded."""
+        self._signals.login_failed("bearer")
+        wait_s = self._sources.wait_s(source_of(source), parts.clock.monotonic())
+        if wait_s > 0:
+            raise TooMany(wait_s)
+        facts = {"door": "bearer", "from": source}
+        await parts.records.log(EventKind.LOGIN_FAILED, None, facts)
 
 
 CallerHere = Annotated[Caller, Depends(caller_of)]

@@ -62,6 +62,13 @@ def problem_of(error: TaskgateError) -> Problem:
     )
 
 
+def respond_to(error: TaskgateError) -> Response:
+    """One of our own errors as a response; what is our own fault goes on to the handlers."""
+    if error.http_status == 500:
+        raise error
+    return respond(problem_of(error), headers_of(error))
+
+
 def headers_of(error: TaskgateError) -> dict[str, str]:
     """RFC 9110: a challenge with 401, a time with 429."""
     if isinstance(error, NotAuthenticated):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -13,29 +11,27 @@ from taskgate.api.access import end_grant, grants_of
 from taskgate.api.approvals import decide, look_at, waiting_for
 from taskgate.api.caller import Caller, PartsHere, client_address, may
 from taskgate.api.oidc import DoorHere as OidcDoorHere
-from taskgate.api.problems import problem_of
 from taskgate.api.records import end_session, may_see_all, sessions_of
 from taskgate.api.saml import DoorHere as SamlDoorHere
 from taskgate.api.shapes import ApprovalShown
 from taskgate.api.signing_in import Doors
 from taskgate.api.visible import hidden_count
-from taskgate.console import oidc, saml
+from taskgate.console import oidc, reviews, saml, security
 from taskgate.console.forms import (
     ANONYMOUS_COOKIE,
     COOKIE,
     drop_cookie,
     ensure_own_form,
     local_path,
-    session_token,
     set_cookie,
 )
 from taskgate.console.oidc import LEAVE_COOKIE, leaving
 from taskgate.console.pages import login_page
 from taskgate.console.rendering import STYLE, page
-from taskgate.gateway.parts import Parts
+from taskgate.console.work import acting, reading
 from taskgate.model import limits
 from taskgate.model.approval import StandingOffer
-from taskgate.model.errors import BadConfig, NotAuthenticated, TaskgateError
+from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
 from taskgate.policy.rules import Right
 
@@ -49,7 +45,6 @@ _SIGNED_OUT = {
     "link_text": "Go on",
     "onward": True,
 }
-Work = Callable[[Caller], Awaitable[Response]]
 
 
 def mount(app: FastAPI) -> None:
@@ -57,6 +52,8 @@ def mount(app: FastAPI) -> None:
     app.include_router(router)
     app.include_router(oidc.router)
     app.include_router(saml.router)
+    app.include_router(security.router)
+    app.include_router(reviews.router)
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
@@ -79,6 +76,7 @@ async def login(
     parts: PartsHere,
     name: Field,
     password: Password,
+    code: Field = "",
     form_token: Field = "",
     next: Field = "",
 ) -> Response:
@@ -91,7 +89,7 @@ async def login(
             parts.reach.base_url,
         )
         doors: Doors = request.app.state.doors
-        signed_in = await doors.sign_in(name, password, client_address(request), "console")
+        signed_in = await doors.sign_in(name, password, client_address(request), "console", code)
     except TaskgateError as error:
         return login_page(request, where, error)
     response = RedirectResponse(where, 303)
@@ -121,7 +119,7 @@ async def logout(
         drop_cookie(response, LEAVE_COOKIE)
         return response
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.get("/approvals")
@@ -136,7 +134,7 @@ async def approvals(request: Request, parts: PartsHere) -> Response:
         }
         return page(request, "approvals.html", values, person=caller.identity.subject)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.get("/approvals/{approval_id}")
@@ -145,7 +143,7 @@ async def approval(request: Request, parts: PartsHere, approval_id: str) -> Resp
         found = await look_at(parts, caller.identity, approval_id)
         return _approval_page(request, caller, found)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.post("/approvals/{approval_id}/approve")
@@ -167,7 +165,7 @@ async def approve(
         done = "Approved. It runs now." if after.state == "approved" else "Your approval counts."
         return _approval_page(request, caller, after, done)
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.post("/approvals/{approval_id}/deny")
@@ -185,7 +183,7 @@ async def deny(
         )
         return _approval_page(request, caller, after, "Denied. The client has your reason.")
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.get("/grants")
@@ -195,7 +193,7 @@ async def grants(request: Request, parts: PartsHere) -> Response:
         values = {"here": "grants", "grants": found[:100]}
         return page(request, "grants.html", values, person=caller.identity.subject)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.post("/grants/{grant_id}/revoke")
@@ -206,7 +204,7 @@ async def revoke(
         await end_grant(parts, caller.identity, grant_id, "ended in the console")
         return RedirectResponse("/console/grants", 303)
 
-    return await _acting(request, parts, form_token, work)
+    return await acting(request, parts, form_token, work)
 
 
 @router.get("/sessions")
@@ -222,7 +220,7 @@ async def sessions(request: Request, parts: PartsHere) -> Response:
         }
         return page(request, "sessions.html", values, person=caller.identity.subject)
 
-    return await _reading(request, parts, work)
+    return await reading(request, parts, work)
 
 
 @router.post("/sessions/{session_id}/terminate")
@@ -233,64 +231,7 @@ async def terminate(
         await end_session(parts, caller.identity, session_id, "ended in the console")
         return RedirectResponse("/console/sessions", 303)
 
-    return await _acting(request, parts, form_token, work)
-
-
-async def _acting(request: Request, parts: Parts, given: str, work: Work) -> Response:
-    """A form was sent: it must be this sign-in's own."""
-
-    async def guarded(caller: Caller) -> Response:
-        ensure_own_form(request, session_token(request), given, parts.reach.base_url)
-        return await work(caller)
-
-    return await _reading(request, parts, guarded)
-
-
-async def _reading(request: Request, parts: Parts, work: Work) -> Response:
-    """Runs `work` for whoever is signed in; its errors become pages."""
-    token = session_token(request)
-    if not token:
-        return _signed_out(request)
-    try:
-        caller = Caller(await parts.people.logins.check(token), token)
-    except NotAuthenticated:
-        return _signed_out(request)
-    except TaskgateError as error:
-        return _error_page(request, error, "")
-    try:
-        return await work(caller)
-    except TaskgateError as error:
-        return _error_page(request, error, caller.identity.subject)
-
-
-def _signed_out(request: Request) -> Response:
-    if request.method != "GET":
-        return RedirectResponse("/console/login", 303)
-    path = request.url.path
-    if request.headers.get("sec-fetch-site") == "cross-site" and not session_token(request):
-        # A link from elsewhere brings no strict cookie along. A reload from our own page does.
-        values = {
-            "heading": "One moment",
-            "text": "Opening the page.",
-            "link": path,
-            "link_text": "Go on",
-            "refresh_s": 1,
-        }
-        return page(request, "message.html", values)
-    return RedirectResponse(f"/console/login?next={quote(path, safe='')}", 303)
-
-
-def _error_page(request: Request, error: TaskgateError, person: str) -> Response:
-    if error.http_status == 500:
-        raise error
-    values = {
-        "heading": "That did not work",
-        "text": "",
-        "error": problem_of(error),
-        "link": "/console/approvals",
-        "link_text": "Back to approvals",
-    }
-    return page(request, "message.html", values, status=error.http_status, person=person)
+    return await acting(request, parts, form_token, work)
 
 
 def _approval_page(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from taskgate.api.caller import parts_of
 from taskgate.api.problems import TooMany, problem_of
 from taskgate.console.forms import ANONYMOUS_COOKIE, anonymous_cookie, set_cookie
 from taskgate.console.rendering import page
-from taskgate.gateway.outside import Outside
 from taskgate.model.errors import TaskgateError
 
 
@@ -16,7 +16,8 @@ def login_page(request: Request, where: str, error: TaskgateError | None = None)
     """The sign-in page, with every way to sign in; `where` is the page to go to afterwards."""
     cookie = anonymous_cookie(request)
     status = 200 if error is None else error.http_status
-    outside: Outside = request.app.state.parts.outside
+    parts = parts_of(request)
+    outside, people = parts.outside, parts.people
     saml = outside.saml.providers.names if outside.saml is not None else ()
     values = {
         "next": where,
@@ -25,8 +26,9 @@ def login_page(request: Request, where: str, error: TaskgateError | None = None)
             *(("oidc", name) for name in outside.sign_ins.names),
             *(("saml", name) for name in saml),
         ],
+        "passkeys": people.passkeys is not None and people.users.enabled,
     }
-    response = page(request, "login.html", values, status=status, cookie=cookie)
+    response = page(request, "login.html", values, status=status, cookie=cookie, scripted=True)
     set_cookie(response, ANONYMOUS_COOKIE, cookie)
     if isinstance(error, TooMany):
         response.headers["Retry-After"] = str(max(1, round(error.wait_s)))

@@ -19,11 +19,14 @@ from taskgate.console.highlight import sql_markup
 
 _HERE = Path(__file__).parent
 STYLE = (_HERE / "style.css").read_bytes()
+SCRIPT = (_HERE / "passkeys.js").read_bytes()
 # No script at all, no style but our own, nothing from anywhere else.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src data:; form-action 'self';"
     " frame-ancestors 'none'; base-uri 'none'"
 )
+# Pages with passkeys: our own script from its own file, which speaks to this gateway alone.
+SCRIPTED_POLICY = f"{CONTENT_SECURITY_POLICY}; script-src 'self'; connect-src 'self'"
 
 
 def page(
@@ -34,8 +37,10 @@ def page(
     status: int = 200,
     person: str = "",
     cookie: str = "",
+    scripted: bool = False,
 ) -> HTMLResponse:
-    """One page. `cookie` is what its forms are bound to, the request's own if left out."""
+    """One page. `cookie` is what its forms are bound to, the request's own if left out; a
+    `scripted` one has the passkeys' script."""
     bound = cookie or session_token(request) or anonymous_cookie(request)
     token = form_token(bound)
 
@@ -49,12 +54,17 @@ def page(
         "refresh_s": 0,
         "onward": False,
         "person": person,
+        "scripted": scripted,
     }
     text = _ENVIRONMENT.get_template(template).render(
         {**defaults, **values, "form_token": form_field}
     )
     return HTMLResponse(
-        text, status_code=status, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+        text,
+        status_code=status,
+        headers={
+            "Content-Security-Policy": SCRIPTED_POLICY if scripted else CONTENT_SECURITY_POLICY
+        },
     )
 
 

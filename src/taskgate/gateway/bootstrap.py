@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 
@@ -18,7 +19,6 @@ from taskgate.gateway.policies import Policies
 from taskgate.gateway.records import Records
 from taskgate.identity.local import ISSUER
 from taskgate.identity.second_factors import hash_code, new_codes
-from taskgate.model import limits
 from taskgate.model.account import User
 from taskgate.model.bootstrap import BootstrapStore
 from taskgate.model.clock import Clock
@@ -29,6 +29,8 @@ from taskgate.policy.people import why_not_member
 from taskgate.policy.rules import Right
 
 FOLLOW_S = 2.0
+CODE_S: Final = 3600.0
+RIGHTS_S: Final = 86400.0
 # Bound into the hash where a user's name stands for recovery codes; no user has it.
 _PURPOSE = "first administrator"
 _log = structlog.get_logger(__name__)
@@ -61,9 +63,9 @@ class Bootstrap:
         if await self._somebody(users, outside):
             return ""
         code = new_codes()[0]
-        expires_at = self._clock.now() + limits.BOOTSTRAP_CODE_S
+        expires_at = self._clock.now() + CODE_S
         await self._store.offer(hash_code(_PURPOSE, code), expires_at)
-        minutes = limits.BOOTSTRAP_CODE_S / 60
+        minutes = CODE_S / 60
         if sys.stderr.isatty():
             sys.stderr.write(
                 f"\nNobody can administer this gateway yet. Within {minutes:g} minutes, run\n"
@@ -95,10 +97,10 @@ class Bootstrap:
         now = self._clock.now()
         facts = {
             "name": key, "from": source, "reason": "the one-time code was used",
-            "rights": ["administer", "author"], "until": now + limits.BOOTSTRAP_RIGHTS_S,
+            "rights": ["administer", "author"], "until": now + RIGHTS_S,
         }  # fmt: skip
         await self._records.log(EventKind.ADMINISTRATOR_BOOTSTRAPPED, None, facts)
-        until = now + limits.BOOTSTRAP_RIGHTS_S
+        until = now + RIGHTS_S
         if not await self._store.use(hash_code(_PURPOSE, code), key, now, until):
             raise _refused()
         self._policies.entrust(key, until)

@@ -34,6 +34,7 @@ from taskgate.policy.people import votes_meet
 
 # Without a second person, the grant is collected in the same breath.
 _COLLECT_S = 60.0
+LISTED = 1_000
 
 
 class BreakGlasses:
@@ -209,7 +210,7 @@ class BreakGlasses:
         """Newest first; without `settled` those that wait for something. Raises:
         StoreUnavailable."""
         now = self._clock.now()
-        found = await self._store.find(settled=settled, limit=limits.MAX_ALERTS_LISTED)
+        found = await self._store.find(settled=settled, limit=LISTED)
         return tuple(
             one
             for one in found

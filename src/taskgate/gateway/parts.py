@@ -20,6 +20,7 @@ from taskgate.identity.delegation import Delegation
 from taskgate.identity.grants import Grants
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
+from taskgate.identity.passkeys import Passkeys
 from taskgate.model.clock import Clock
 from taskgate.model.ports import SessionStore
 
@@ -35,7 +36,7 @@ class Scim:
 @dataclass(frozen=True, slots=True)
 class People:
     """Who there is, who is signed in, who holds what, and how they leave. Without `scim`, nobody
-    provisions."""
+    provisions; without `passkeys`, browsers take none for the gateway's address."""
 
     users: LocalUsers
     logins: Logins
@@ -46,6 +47,7 @@ class People:
     break_glasses: BreakGlasses
     bootstrap: Bootstrap
     scim: Scim | None = None
+    passkeys: Passkeys | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from taskgate.identity.grants import Grants
 from taskgate.identity.listing import Directory, Listing, NobodyLocal
 from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
+from taskgate.identity.passkeys import Passkeys, Site
 from taskgate.identity.passwords import Passwords
 from taskgate.identity.proven_logins import ProvenLogins
 from taskgate.identity.second_factors import SecondFactors
@@ -227,6 +228,7 @@ class _Service:
                 Provisioning(store.directory, directory, leaving, grants, records, clock),
                 await _scim_door(state.secrets, config.scim),
             )
+        site = Site.of(base_url)
         second = SecondFactors(
             store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
         )
@@ -243,6 +245,7 @@ class _Service:
                 break_glasses,
                 bootstrap,
                 scim,
+                Passkeys(store.factors, store.users, site) if site is not None else None,
             ),
             holds=holds,
             sessions=Connected(sessions, store.sessions),
@@ -308,7 +311,7 @@ class _Service:
         """Where nobody can administer, whoever sees the terminal or the log may begin."""
         users = self._running.parts.people.users
         known = await users.list() if users.enabled else ()
-        await self._bootstrap.start(known, outside=bool(self._config.oidc))
+        await self._bootstrap.start(known, outside=bool(self._config.oidc or self._config.saml))
 
     async def _until_stopped(self) -> str:
         """Waits for a signal; or for a duty that ended, whose name it gives."""

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import asdict
+from typing import Final
 
 import httpx
 import structlog
@@ -21,6 +22,7 @@ from taskgate.model.break_glass import Alert
 from taskgate.model.secret import Secret
 
 _log = structlog.get_logger(__name__)
+TIMEOUT_S: Final = 5.0
 
 
 class Webhook:
@@ -47,7 +49,7 @@ class Webhook:
     async def close(self) -> None:
         """Gives what is under way a last moment."""
         if self._under_way:
-            await asyncio.wait(set(self._under_way), timeout=limits.WEBHOOK_TIMEOUT_S)
+            await asyncio.wait(set(self._under_way), timeout=TIMEOUT_S)
         for task in self._under_way:
             task.cancel()
 
@@ -63,7 +65,7 @@ class Webhook:
                 await asyncio.sleep(self._pause_s)
             try:
                 async with httpx.AsyncClient(
-                    timeout=limits.WEBHOOK_TIMEOUT_S, trust_env=False, follow_redirects=False
+                    timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
                 ) as client:
                     answer = await client.post(self._url, content=body, headers=headers)
                 if answer.is_success:

@@ -24,6 +24,10 @@ _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _CODE_CHARS: Final = 16
 _MAX_TYPED: Final = 64
 MAX_LABEL_CHARS: Final = 100
+# Given with the first factor.
+RECOVERY_CODES: Final = 10
+# Whoever changes how they sign in must have signed in within this.
+RECENT_SIGN_IN_S: Final = 900.0
 
 
 class Vault(Protocol):
@@ -159,10 +163,10 @@ def ensure_may_change(identity: Identity, found: Factors, now: float) -> None:
 
     Raises: Denied.
     """
-    if now - identity.authenticated_at > limits.RECENT_SIGN_IN_S:
+    if now - identity.authenticated_at > RECENT_SIGN_IN_S:
         raise Denied(
             "changing how you sign in needs a sign-in of the last"
-            f" {limits.RECENT_SIGN_IN_S / 60:g} minutes",
+            f" {RECENT_SIGN_IN_S / 60:g} minutes",
             rule="mfa",
             hint="sign in again: taskgate login",
         )
@@ -177,7 +181,7 @@ def ensure_may_change(identity: Identity, found: Factors, now: float) -> None:
 def new_codes() -> tuple[str, ...]:
     """Fresh recovery codes as people write them down."""
     codes = []
-    for _ in range(limits.RECOVERY_CODES):
+    for _ in range(RECOVERY_CODES):
         digits = "".join(secrets.choice(_DIGITS) for _ in range(_CODE_CHARS))
         codes.append("-".join(digits[at : at + 4] for at in range(0, _CODE_CHARS, 4)))
     return tuple(codes)

@@ -53,7 +53,7 @@ class FactorStore(Protocol):
         ...
 
     async def ask(self, challenge: Challenge, now: float) -> None:
-        """Keeps a challenge, and forgets those that are over."""
+        """Keeps a challenge, and forgets those that are over. Raises: OverLimit."""
         ...
 
     async def spend(self, digest: str, purpose: str, user: str, now: float) -> bool:

@@ -109,6 +109,8 @@ MAX_API_CONNECTIONS = 500
 # Sign-ins by the API that one source, and one name, may try in a minute.
 MAX_LOGINS_PER_SOURCE_PER_MIN = 60
 MAX_LOGINS_PER_NAME_PER_MIN = 10
+# Bearer tokens from one source that are refused one by one, and recorded.
+MAX_BAD_TOKENS_PER_SOURCE_PER_MIN = 60
 MAX_RATE_ENTRIES = 10_000
 # Policy files, which people write by hand.
 MAX_POLICY_FILE_BYTES = 256 * KIB
@@ -178,20 +180,11 @@ MAX_ONCE = 100_000
 # A grant given by break-glass; requests for one, open at once, of one person.
 MAX_BREAK_GLASS_S = 4 * 3600.0
 MAX_BREAK_GLASS_PER_PERSON = 5
-# The one-time code of a first run, and the rights that it gives.
-BOOTSTRAP_CODE_S = 3600.0
-BOOTSTRAP_RIGHTS_S = 86400.0
-# Alerts on their way to a webhook, and one delivery.
+# Alerts on their way to a webhook.
 MAX_WEBHOOKS = 100
-WEBHOOK_TIMEOUT_S = 5.0
-# What lists of reviews and alerts show.
-MAX_ALERTS_LISTED = 1_000
-# Authenticators and passkeys of one local user, and the recovery codes given with the first.
+# Authenticators and passkeys of one local user.
 MAX_FACTORS_PER_USER = 10
-RECOVERY_CODES = 10
-# A code of an authenticator app counts one step of 30 s before and after its own time.
-TOTP_STEP_S = 30
-TOTP_DRIFT_STEPS = 1
-# Whoever changes how they sign in must have signed in within this.
-RECENT_SIGN_IN_S = 900.0
+# Codes that somebody may try while they confirm an app.
 MAX_FACTOR_TRIES_PER_PERSON_PER_MIN = 10
+# Passkeys that somebody is about to use or to make.
+MAX_OPEN_CHALLENGES = 10_000

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskgate.model import limits
 from taskgate.model.errors import Conflict, NotFound, OverLimit
 from taskgate.model.factor import Authenticator, Challenge, Factors, Passkey
 from taskgate.store.database import Database
@@ -152,6 +153,11 @@ class SqlFactors:
     async def ask(self, challenge: Challenge, now: float) -> None:
         async with self._database.write() as connection:
             await connection.execute(sa.delete(challenges).where(challenges.c.expires_at <= now))
+            waiting = await connection.scalar(sa.select(sa.func.count()).select_from(challenges))
+            if waiting is not None and waiting >= limits.MAX_OPEN_CHALLENGES:
+                raise OverLimit(
+                    "too many people are about to use a passkey", hint="try again in a minute"
+                )
             await connection.execute(
                 sa.insert(challenges).values(
                     digest=challenge.digest,
