@@ -129,13 +129,13 @@ def test_the_api_speaks_plain_http_on_loopback_alone(address: str) -> None:
 def test_clients_are_told_where_to_go() -> None:
     config = parsed("state_dir: s\n")
     assert config.base_url(8443) == "https://localhost:8443"
-    assert config.postgres_endpoint(6432) == ("localhost", 6432)
+    assert config.endpoint(config.postgres, 6432) == ("localhost", 6432)
     config = parsed("state_dir: s\npublic_url: https://gate.example.com/\n")
     assert config.base_url(8443) == "https://gate.example.com"
     text = "state_dir: s\npublic_url: https://gate.example.com\npostgres: {address: 0.0.0.0}\n"
-    assert parsed(text).postgres_endpoint(6432) == ("gate.example.com", 6432)
+    assert parsed(text).endpoint(parsed(text).postgres, 6432) == ("gate.example.com", 6432)
     config = parsed("state_dir: s\npostgres: {advertise: 'pg.example.com:5432'}\n")
-    assert config.postgres_endpoint(6432) == ("pg.example.com", 5432)
+    assert config.endpoint(config.postgres, 6432) == ("pg.example.com", 5432)
     assert {"localhost", "127.0.0.1", "pg.example.com"} <= set(config.host_names)
 
 

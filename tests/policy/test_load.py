@@ -53,7 +53,9 @@ def test_the_designs_example_is_read_as_it_says() -> None:
 
 def test_every_example_of_the_reference_loads() -> None:
     loaded = load_files(examples())
-    assert set(loaded.tasks) == {"sales-report", "on-call", "migrations", "nightly-export"}
+    assert set(loaded.tasks) == {
+        "sales-report", "on-call", "migrations", "nightly-export", "restart-web",
+    }  # fmt: skip
     assert set(loaded.roles) == {"auditors", "keepers"}
     assert loaded.roles["keepers"].rights == {Right.ADMINISTER, Right.AUTHOR, Right.REVOKE}
 

@@ -1,6 +1,7 @@
 import pytest
 
-from taskgate.policy.patterns import PatternError, parse_column, parse_object
+from taskgate.policy.patterns import parse_column, parse_object
+from taskgate.policy.shapes import PatternError
 from taskgate.policy.vocabulary import POSTGRES, NameShape, VerbSpec
 
 SPECS = {**POSTGRES.verbs, "any": VerbSpec("any", "", NameShape.FLEXIBLE)}

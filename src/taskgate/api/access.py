@@ -233,21 +233,21 @@ def connections_of(parts: Parts, grant: Grant) -> tuple[list[Connection], str]:
     policy = parts.policies.current
     task = policy.tasks.get(grant.task)
     several = task is not None and len(task.resources) > 1
-    reach = parts.reach
     found = []
     for name in grant.resources:
         resource = policy.resources.get(name)
-        if resource is None:
+        door = parts.reach.doors.get(resource.protocol) if resource is not None else None
+        if resource is None or door is None:
             continue
         found.append(
             Connection(
                 resource=name,
                 protocol=resource.protocol,
-                host=reach.postgres_host,
-                port=reach.postgres_port,
+                host=door.host,
+                port=door.port,
                 user=f"{grant.task}+{name}" if several else grant.task,
                 database=resource.database,
-                tls=reach.postgres_tls,
+                tls=door.tls,
             )
         )
-    return found, reach.ca_pem
+    return found, parts.reach.ca_pem

@@ -106,7 +106,11 @@ def _add_public(app: FastAPI, parts: Parts) -> None:
     async def authority() -> Authority:
         """What clients should trust; for everyone to see."""
         pem = parts.reach.ca_pem
-        return Authority(pem=pem, fingerprint=fingerprint(pem) if pem else "")
+        return Authority(
+            pem=pem,
+            fingerprint=fingerprint(pem) if pem else "",
+            ssh_known_hosts=parts.reach.ssh_known_hosts,
+        )
 
 
 def _add_signals(app: FastAPI, wiring: Wiring) -> None:

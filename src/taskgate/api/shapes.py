@@ -507,7 +507,9 @@ class GroupsAsked(_Asked):
 
 
 class Authority(_Shown):
-    """What clients should trust. `pem` is empty where their system's own list does."""
+    """What clients should trust. `pem` is empty where their system's own list does,
+    `ssh_known_hosts` (a line of OpenSSH's `known_hosts`) where nobody comes in by SSH."""
 
     pem: str
     fingerprint: str
+    ssh_known_hosts: str = ""

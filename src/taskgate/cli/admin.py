@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
     app.command()(serve)
     app.command()(ca)
+    app.command("known-hosts")(known_hosts)
     user.command("add")(user_add)
     user.command("passwd")(user_passwd)
     user.command("groups")(user_groups)
@@ -84,6 +85,18 @@ def ca(
         emit(f"sha256:{hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()}\n")
     else:
         emit(pem)
+
+
+def known_hosts() -> None:
+    """Print the line that makes OpenSSH know the gateway (for ~/.ssh/known_hosts)."""
+    from taskgate.api.shapes import Authority
+    from taskgate.cli import profile as profiles
+    from taskgate.cli.client import Client
+
+    line = Client(profiles.load()).get("/v1/ca", Authority).ssh_known_hosts
+    if not line:
+        stop("nobody comes in by SSH", hint="ssh: {} in the gateway's configuration lets them")
+    emit(line + "\n")
 
 
 def _ca_on_host(file: Path) -> str:

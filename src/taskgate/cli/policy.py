@@ -97,7 +97,9 @@ def history(as_json: Json = False) -> None:
 
 
 def explain(
-    statement: Annotated[str, typer.Argument(help="SQL; - reads it from standard input.")],
+    statement: Annotated[
+        str, typer.Argument(help="SQL, or a command line; - reads it from standard input.")
+    ],
     task: Annotated[str, typer.Option(help="Under which task.")],
     who: Annotated[str, typer.Option("--as", metavar="NAME", help="For whom.")] = "",
     resource: Annotated[str, typer.Option(help="Where, if the task has several.")] = "",

@@ -72,14 +72,12 @@ def _auto_or_files(value: object) -> object:
 Tls = Annotated[TlsFiles | Literal["auto"], BeforeValidator(_auto_or_files)]
 
 
-class PostgresListener(_Section):
-    """Where PostgreSQL clients connect. `advertise` is the `host:port` that the CLI tells them,
-    if it is not the listener's own."""
+class Listener(_Section):
+    """Where clients of one protocol connect. `advertise` is the `host:port` that the CLI tells
+    them, if it is not the listener's own."""
 
     address: str = "127.0.0.1"
-    port: Port = 6432
-    tls: Tls = "auto"
-    plaintext: bool = False
+    port: Port
     advertise: str = ""
 
     @field_validator("advertise")
@@ -90,6 +88,20 @@ class PostgresListener(_Section):
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
                 raise ValueError("write it as host:port")
         return value
+
+
+class PostgresListener(Listener):
+    """Where PostgreSQL clients connect."""
+
+    port: Port = 6432
+    tls: Tls = "auto"
+    plaintext: bool = False
+
+
+class SshListener(Listener):
+    """Where SSH clients connect."""
+
+    port: Port = 2222
 
 
 class ApiListener(_Section):
@@ -200,13 +212,15 @@ class Config(_Section):
     """All of it. Times in seconds; paths absolute once loaded.
 
     `policy` is a folder of policy files; without it the store's applied version counts.
-    `public_url` is how people reach the API: links in hold notices start with it.
+    `public_url` is how people reach the API: links in hold notices start with it. Without `ssh`,
+    nobody comes in by SSH.
     """
 
     state_dir: ConfigPath
     policy: ConfigPath | None = None
     store: Store | None = None
     postgres: PostgresListener = PostgresListener()
+    ssh: SshListener | None = None
     api: ApiListener = ApiListener()
     audit: Audit = Audit()
     master_key: Reference | None = None
@@ -283,14 +297,14 @@ class Config(_Section):
         scheme = "http" if self.api.plaintext else "https"
         return f"{scheme}://{_in_url(self._reachable(self.api.address))}:{port}"
 
-    def postgres_endpoint(self, port: int) -> tuple[str, int]:
-        """The host and port that PostgreSQL clients are told; `port` is what is listened on."""
-        if self.postgres.advertise:
-            host, _, told = self.postgres.advertise.rpartition(":")
+    def endpoint(self, listener: Listener, port: int) -> tuple[str, int]:
+        """The host and port that a listener's clients are told; `port` is what is listened on."""
+        if listener.advertise:
+            host, _, told = listener.advertise.rpartition(":")
             return host.strip("[]"), int(told)
-        if self.public_url and self.postgres.address not in LOOPBACK:
+        if self.public_url and listener.address not in LOOPBACK:
             return str(urlsplit(self.public_url).hostname), port
-        return self._reachable(self.postgres.address), port
+        return self._reachable(listener.address), port
 
     @property
     def host_names(self) -> tuple[str, ...]:
@@ -301,7 +315,7 @@ class Config(_Section):
             for address in (self.postgres.address, self.api.address)
             if address not in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
         )
-        names.add(self.postgres_endpoint(0)[0])
+        names.add(self.endpoint(self.postgres, 0)[0])
         if self.public_url:
             names.add(str(urlsplit(self.public_url).hostname))
         return tuple(sorted(name for name in names if name))

@@ -26,8 +26,10 @@ from taskgate.model.resource import Resource, SecretRef
 from taskgate.policy.explain import Explanation, explain
 from taskgate.policy.judge import judge
 from taskgate.policy.rules import Policy, Task
+from taskgate.policy.ssh_verbs import SSH
 from taskgate.protocols.gate import Gate
 from taskgate.protocols.postgres.judging import Judged, judge_text
+from taskgate.protocols.ssh.commands import read_command
 from taskgate.sql.catalog import Catalog, catalog_query, parse_catalog_answer
 from taskgate.sql.entries import CatalogAnswer, NeededName
 from taskgate.sql.facts import SessionNames
@@ -83,6 +85,8 @@ class Explaining:
         Raises: Unreadable where the text cannot be read, UpstreamFault where the resource cannot
         be asked what its names mean.
         """
+        if resource.protocol == SSH.protocol:
+            return _explain_command(policy, task, resource.name, identity, text, now)
         async with self._room, asyncio.timeout(limits.LOGIN_TIMEOUT_S):
             connection = await self._connect(resource)
             try:
@@ -155,6 +159,8 @@ async def explain_with(
 
     Raises: Unreadable, and whatever `look_up` raises.
     """
+    if task.vocabulary.protocol == SSH.protocol:
+        return _explain_command(policy, task, resource, identity, text, now)
     judged = await _judged(policy, task, resource, text, now, look_up)
     explanation = explain(policy, task.name, resource, identity, judged.actions, now)
     notes = []
@@ -164,6 +170,18 @@ async def explain_with(
     if judged.tainted:
         notes.append("errors and notices of the resource are replaced: they might quote a value")
     return Explained(judged.decision, explanation, tuple(notes))
+
+
+def _explain_command(
+    policy: Policy, task: Task, resource: str, identity: Identity | None, text: str, now: float
+) -> Explained:
+    command = read_command(text)
+    explanation = explain(policy, task.name, resource, identity, command.actions, now)
+    if command.why:
+        note = f"a script, sent as it is, because its commands cannot be told: {command.why}"
+    else:
+        note = f"sent to the host as: {command.sent}"
+    return Explained(explanation.decision, explanation, (note,))
 
 
 async def _judged(

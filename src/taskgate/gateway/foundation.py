@@ -21,6 +21,7 @@ from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig
 from taskgate.model.secret import Secret
+from taskgate.protocols.ssh.driver.listening import make_host_key
 from taskgate.recording.journal import Journal
 from taskgate.recording.keys import load_or_create
 from taskgate.recording.recovery import recover
@@ -29,6 +30,7 @@ from taskgate.store.open import Store, open_store
 # Names that begin so are the gateway's own; nobody sets or removes them.
 RESERVED: Final = "taskgate/"
 _MASK_KEY: Final = RESERVED + "mask-key"
+_SSH_HOST_KEY: Final = RESERVED + "ssh-host-key"
 _log = structlog.get_logger(__name__)
 
 
@@ -135,6 +137,14 @@ def _store_password(config: Config) -> Secret | None:
             hint="set it for the gateway's process",
         )
     return Secret(os.fsencode(value))
+
+
+async def ssh_host_key_of(state: State) -> bytes:
+    """The key that every node shows to SSH clients, a private key in OpenSSH's form; made at the
+    first start that needs it."""
+    made = Secret(make_host_key())
+    kept = await state.secrets.set_once(_SSH_HOST_KEY, made, by="taskgate", now=state.clock.now())
+    return kept.reveal_bytes()
 
 
 async def _mask_key(state: State) -> bytes:

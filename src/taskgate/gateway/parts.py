@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskgate.gateway.alerts import Alerts
@@ -59,15 +60,33 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorAddress:
+    """Where clients of one protocol are told to connect."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
-    """How clients get here. `base_url` starts links; `ca_pem` is what to trust at the PostgreSQL
-    listener, empty where the system's own list does."""
+    """How clients get here. `base_url` starts links; `doors` are the listeners by protocol.
+    `ca_pem` is what to trust where there is TLS, empty where the system's own list does;
+    `ssh_host_key` what to trust at the SSH listener, in OpenSSH's form."""
 
     base_url: str
-    postgres_host: str
-    postgres_port: int
-    postgres_tls: bool
+    doors: Mapping[str, DoorAddress]
     ca_pem: str
+    ssh_host_key: str = ""
+
+    @property
+    def ssh_known_hosts(self) -> str:
+        """A line for OpenSSH's `known_hosts` (sshd(8)); empty where nobody comes in by SSH."""
+        door = self.doors.get("ssh")
+        if door is None:
+            return ""
+        host = door.host if door.port == 22 else f"[{door.host}]:{door.port}"
+        return f"{host} {self.ssh_host_key}"
 
 
 @dataclass(frozen=True, slots=True)

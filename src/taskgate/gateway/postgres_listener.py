@@ -13,7 +13,7 @@ import structlog
 
 from taskgate.gateway.arrivals import Arrivals
 from taskgate.gateway.postgres_incoming import Incoming
-from taskgate.gateway.postgres_opening import Opening
+from taskgate.gateway.postgres_opening import PostgresOpening
 from taskgate.gateway.sessions import GoingDown, Sessions, TooMany
 from taskgate.gateway.tls import ListenerTls
 from taskgate.model.clock import Clock
@@ -43,7 +43,9 @@ class Door:
 class PostgresListener:
     """Accepts clients. `opening` turns a request into a session."""
 
-    def __init__(self, door: Door, opening: Opening, sessions: Sessions, clock: Clock) -> None:
+    def __init__(
+        self, door: Door, opening: PostgresOpening, sessions: Sessions, clock: Clock
+    ) -> None:
         self._door = door
         self._opening = opening
         self._sessions = sessions

@@ -1,42 +1,27 @@
-"""From a client's request to a running session: token, grant, resource, connection, recording."""
+"""From a PostgreSQL client's request to a running session: its connection and its exchange."""
 
-import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
 
-from taskgate.gateway.enforcement import PolicySource, TaskGate
-from taskgate.gateway.holding import Holding
-from taskgate.gateway.outside import Direct
+from taskgate.gateway.enforcement import TaskGate
+from taskgate.gateway.opening import Backing, Claim, Opening, Rights
 from taskgate.gateway.postgres_incoming import Incoming
 from taskgate.gateway.postgres_session import Around, PostgresSession
-from taskgate.gateway.secrets import Secrets
-from taskgate.gateway.sessions import Sessions
-from taskgate.gateway.signals import Signals
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.upstream import Upstream, UpstreamSecrets, cancel, connect
-from taskgate.identity.grants import Grants
-from taskgate.identity.oidc.compact import looks_like_jwt
-from taskgate.model.clock import Clock
 from taskgate.model.errors import (
     Denied,
     NotAuthenticated,
-    NotRecorded,
-    StoreUnavailable,
     TaskgateError,
     UpstreamFault,
 )
-from taskgate.model.event import Event, EventKind
-from taskgate.model.grant import Grant, SessionInfo
-from taskgate.model.ids import new_id
-from taskgate.model.ports import SessionStore
-from taskgate.model.resource import Resource, SecretRef
+from taskgate.model.grant import SessionInfo
+from taskgate.model.resource import Resource
 from taskgate.policy.bounds import lens_of
-from taskgate.policy.rules import Task
 from taskgate.protocols.postgres import messages
 from taskgate.protocols.postgres.authentication import (
     AUTHENTICATION_OK,
@@ -50,8 +35,6 @@ from taskgate.protocols.postgres.login import LoginRefused
 from taskgate.protocols.postgres.resolution import Catalogs
 from taskgate.protocols.postgres.session_settings import judge_settings
 from taskgate.protocols.postgres.startup_options import StartupRequest
-from taskgate.recording.journal import Journal
-from taskgate.recording.recording import Recording
 
 _log = structlog.get_logger(__name__)
 _PROTOCOL = "postgres"
@@ -64,37 +47,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What decides over a session."""
-
-    grants: Grants
-    policies: PolicySource
-    holding: Holding
-    sessions: Sessions
-    clock: Clock
-    direct: Direct
-
-
-@dataclass(frozen=True, slots=True)
-class Backing:
-    """What a session is built on. `mask_key` keys the hash transform, for all sessions alike."""
-
-    journal: Journal
-    store: SessionStore
-    secrets: Secrets
-    contexts: UpstreamContexts
-    signals: Signals
-    mask_key: bytes
-    node: str
-
-
-class Opening:
+class PostgresOpening:
     """Opens sessions."""
 
-    def __init__(self, rights: Rights, backing: Backing) -> None:
+    def __init__(self, rights: Rights, backing: Backing, contexts: UpstreamContexts) -> None:
+        self._opening = Opening(_PROTOCOL, "PostgreSQL's protocol", rights, backing)
         self._rights = rights
         self._backing = backing
+        self._contexts = contexts
         self._texts: OrderedDict[tuple[str, ...], JudgedTexts] = OrderedDict()
         # Process ids at each resource to those that the gate's clients were told.
         self._shown_ids: dict[str, dict[int, int]] = {}
@@ -106,95 +66,37 @@ class Opening:
         Raises:
             TaskgateError: it may not be, or cannot be; nothing is left open.
         """
-        try:
-            grant, task, resource = await self._authorise(request)
-        except (NotAuthenticated, Denied) as error:
-            self.turned_away(incoming.peer, error, request.task)
-            raise
-        database = _database(resource, request)
-        rights, backing = self._rights, self._backing
-        info = SessionInfo(
-            id=new_id("s"),
-            grant_id=grant.id,
-            identity=grant.identity,
-            task=task.name,
-            resource=resource.name,
-            protocol=_PROTOCOL,
-            client_address=incoming.peer,
-            client_application=request.application_name,
-            started_at=rights.clock.now(),
-            step=grant.step,
-            chain=grant.chain,
-            break_glass=grant.break_glass,
+        claim = Claim(
+            request.task,
+            request.resource,
+            request.password,
+            incoming.peer,
+            request.application_name,
+            request.provider,
         )
-        recording = backing.journal.open(info, reason=grant.reason)
-        gate = TaskGate(
-            info, grant, rights.policies, recording, rights.clock, backing.signals,
-            rights.grants.ensure,
-        )  # fmt: skip
+        admitted = await self._opening.admit(claim)
+        resource = admitted.resource
+        database = _database(resource, request)
+        gate = self._opening.begin(claim, admitted)
         upstream: Upstream | None = None
         try:
             judge_settings(request.settings, gate)
-            upstream = await self._connect(resource, database, request, info)
-            recording.flush()
-            session = self._build(incoming, resource, database, info, gate, upstream)
-            await backing.store.add(info, backing.node)
-            rights.sessions.add(session)
+            upstream = await self._connect(resource, database, request, gate.info)
+            gate.recording.flush()
+            session = self._build(incoming, resource, database, gate, upstream)
+            await self._opening.enlist(session)
             self._welcome(incoming, request, upstream, session)
         except BaseException as error:
             if upstream is not None:
                 upstream.transport.abort()
-            if isinstance(error, UpstreamFault):
-                backing.signals.upstream_errors.inc()
-            elif isinstance(error, NotRecorded):
-                backing.signals.recording_errors.inc()
-            why = error.message if isinstance(error, TaskgateError) else "it could not be opened"
-            self._put_away(recording, why)
+            self._opening.abandon(gate, error)
             raise
-        backing.signals.session_opened(_PROTOCOL)
+        self._opening.began()
         return session
 
-    def turned_away(self, peer: str, error: TaskgateError, task: str = "") -> None:
+    def turned_away(self, peer: str, error: TaskgateError) -> None:
         """Notes in the gateway's own log that somebody at `peer` did not get in."""
-        self._backing.signals.login_failed(_PROTOCOL)
-        why = getattr(error, "why", error.message)
-        facts = {"door": _PROTOCOL, "address": peer, "task": task[:200], "reason": why}
-        try:
-            self._backing.journal.gateway_log.append(
-                Event(EventKind.LOGIN_FAILED, self._rights.clock.now(), facts)
-            )
-        except NotRecorded:
-            # Nothing happens on account of it, so that nothing happens unrecorded.
-            self._backing.signals.recording_errors.inc()
-
-    # Who, and for what.
-
-    async def _authorise(self, request: StartupRequest) -> tuple[Grant, Task, Resource]:
-        policy = self._rights.policies.current
-        task = policy.tasks.get(request.task)
-        name = request.resource
-        if not name and task is not None and len(task.resources) == 1:
-            name = task.resources[0]
-        # An unknown task goes the same way as a wrong token, so that neither can be told apart.
-        if request.provider or looks_like_jwt(request.password):
-            grant = await self._rights.direct.grant(
-                request.password, request.task, request.application_name, request.provider
-            )
-            reaches = task is not None and name in task.resources and name in grant.resources
-        else:
-            grant = await self._rights.grants.check(request.password, request.task, name or "")
-            reaches = True
-        if task is None or not reaches or name not in policy.resources:
-            raise NotAuthenticated("no grant for this task goes with this token")
-        resource = policy.resources[name]
-        if resource.protocol != _PROTOCOL:
-            raise Denied(
-                f"resource {name} is reached by {resource.protocol}, not by PostgreSQL's protocol",
-                rule="resource",
-                hint=f"taskgate connect {task.name} uses the right client",
-            )
-        self._rights.grants.ensure(grant)
-        return grant, task, resource
+        self._opening.turned_away(peer, error)
 
     # The resource.
 
@@ -208,7 +110,7 @@ class Opening:
             upstream = await connect(
                 resource,
                 await self._secrets_of(resource),
-                self._backing.contexts,
+                self._contexts,
                 database=database,
                 settings=tuple(settings.items()),
             )
@@ -240,17 +142,11 @@ class Opening:
         return upstream
 
     async def _secrets_of(self, resource: Resource) -> UpstreamSecrets:
-        credential = resource.credential
-
-        async def value(ref: SecretRef | None) -> str | None:
-            if ref is None:
-                return None
-            return (await self._backing.secrets.get(ref)).reveal()
-
+        credential, reveal = resource.credential, self._opening.reveal
         return UpstreamSecrets(
-            password=await value(credential.password),
-            certificate=await value(credential.certificate),
-            private_key=await value(credential.private_key),
+            password=await reveal(credential.password),
+            certificate=await reveal(credential.certificate),
+            private_key=await reveal(credential.private_key),
         )
 
     # The session.
@@ -260,12 +156,12 @@ class Opening:
         incoming: Incoming,
         resource: Resource,
         database: str,
-        info: SessionInfo,
         gate: TaskGate,
         upstream: Upstream,
     ) -> PostgresSession:
         if incoming.transport is None:
             raise NotAuthenticated("the client went away while it signed in")
+        info = gate.info
         task = self._rights.policies.current.tasks.get(info.task)
         exchange = Exchange(
             gate,
@@ -288,7 +184,7 @@ class Opening:
                 await cancel(
                     resource,
                     await self._secrets_of(resource),
-                    self._backing.contexts,
+                    self._contexts,
                     upstream.login.key,
                     upstream.peer,
                 )
@@ -338,44 +234,12 @@ class Opening:
                 return BackendKey(process_id, secret)
 
     async def _closed(self, session: PostgresSession, why: str) -> None:
-        """A session has ended: its keys, its place in the lists, its recording."""
-        rights, backing = self._rights, self._backing
+        """A session has ended: its keys, and all that every session has."""
         if session.cancel_key is not None:
-            rights.sessions.remove_key(session.cancel_key.process_id, session.cancel_key.secret)
+            key = session.cancel_key
+            self._rights.sessions.remove_key(key.process_id, key.secret)
         self._shown_ids[session.gate.info.resource].pop(session.upstream_process, None)
-        backing.signals.session_closed(_PROTOCOL)
-        now = rights.clock.now()
-        try:
-            await session.recording.seal_and_settle(now)
-        except NotRecorded:
-            # What was written stays, and the next start seals it.
-            backing.signals.recording_errors.inc()
-        id_ = session.gate.info.id
-        try:
-            ended = await self._told_ended(id_, now, why)
-        finally:
-            rights.sessions.remove(id_)
-        # Else it would be listed as open until the next start.
-        while not ended:
-            await asyncio.sleep(_TELL_AGAIN_S)
-            ended = await self._told_ended(id_, now, why)
-
-    async def _told_ended(self, session_id: str, at: float, why: str) -> bool:
-        """Whether the store has taken in that a session has ended."""
-        try:
-            await self._backing.store.end(session_id, at, why)
-        except StoreUnavailable as error:
-            _log.warning("session.end_not_stored", session=session_id, why=error.message)
-            return False
-        return True
-
-    def _put_away(self, recording: Recording, why: str) -> None:
-        now = self._rights.clock.now()
-        try:
-            recording.append(Event(EventKind.SESSION_CLOSED, now, {"reason": why, "requests": 0}))
-            recording.seal(now)
-        except NotRecorded:
-            self._backing.signals.recording_errors.inc()
+        await self._opening.put_away(session.gate, why)
 
 
 def tag(info: SessionInfo, application: str) -> str:

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -23,23 +23,30 @@ from taskgate import __version__
 from taskgate.gateway.alerts import Alerts
 from taskgate.gateway.bootstrap import Bootstrap
 from taskgate.gateway.break_glass import BreakGlasses
-from taskgate.gateway.config import Config, ScimProvider
+from taskgate.gateway.config import Config, Listener, ScimProvider
 from taskgate.gateway.explaining import Explaining
-from taskgate.gateway.foundation import Foundation, State, lay_foundation
+from taskgate.gateway.foundation import (
+    Foundation,
+    State,
+    lay_foundation,
+    ssh_host_key_of,
+)
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.holds import Holds
 from taskgate.gateway.indexing import Feeder
 from taskgate.gateway.leaving import Leaving
 from taskgate.gateway.listener_tls import listener_tls
+from taskgate.gateway.opening import Backing, Rights
 from taskgate.gateway.outside import open_outside
-from taskgate.gateway.parts import Connected, Parts, People, Reach, Scim
+from taskgate.gateway.parts import Connected, DoorAddress, Parts, People, Reach, Scim
 from taskgate.gateway.postgres_listener import Door, PostgresListener
-from taskgate.gateway.postgres_opening import Backing, Opening, Rights
+from taskgate.gateway.postgres_opening import PostgresOpening
 from taskgate.gateway.provisioning import Provisioning, ScimDoor
 from taskgate.gateway.records import Records
 from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
+from taskgate.gateway.ssh_listener import SshListener
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.use_map import UseMap
 from taskgate.gateway.watchman import Watchman
@@ -57,6 +64,7 @@ from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
+from taskgate.protocols.ssh.driver.listening import public_key_of
 
 _log = structlog.get_logger(__name__)
 _ALPN = ("postgresql",)
@@ -82,12 +90,14 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What has started: for whoever started it, and for tests."""
+    """What has started: for whoever started it, and for tests. `ssh_port` is 0 where nobody comes
+    in by SSH."""
 
     parts: Parts
     base_url: str
     api_port: int
     postgres_port: int
+    ssh_port: int
 
 
 AppFactory = Callable[[Wiring], ASGIApp]
@@ -125,6 +135,22 @@ async def _webhook(stack: AsyncExitStack, config: Config, state: State) -> Webho
     webhook = Webhook(wanted.url, secret)
     stack.push_async_callback(webhook.close)
     return webhook
+
+
+class _Startable(Protocol):
+    async def start(self) -> int: ...
+
+
+async def _listening(door: _Startable, title: str, section: str, at: Listener) -> int:
+    """The port on which a listener has begun. Raises: BadConfig."""
+    try:
+        return await door.start()
+    except OSError as error:
+        raise BadConfig(
+            f"{title} clients cannot be listened for on {at.address} port {at.port}:"
+            f" {error.strerror or error}",
+            hint=f"another process may have it; {section}.address and {section}.port say where",
+        ) from None
 
 
 class _Service:
@@ -186,7 +212,6 @@ class _Service:
             journal=foundation.journal,
             store=store.sessions,
             secrets=state.secrets,
-            contexts=contexts,
             signals=self._signals,
             mask_key=foundation.mask_key,
             node=config.node,
@@ -195,15 +220,18 @@ class _Service:
         door = Door(
             listener.address, listener.port, postgres_tls, listener.plaintext, outside.offers
         )
-        self._postgres = PostgresListener(door, Opening(rights, backing), sessions, clock)
-        try:
-            postgres_port = await self._postgres.start()
-        except OSError as error:
-            raise BadConfig(
-                f"PostgreSQL clients cannot be listened for on {listener.address} port"
-                f" {listener.port}: {error.strerror or error}",
-                hint="another process may have it; postgres.address and postgres.port say where",
-            ) from None
+        opening = PostgresOpening(rights, backing, contexts)
+        self._postgres = PostgresListener(door, opening, sessions, clock)
+        postgres_port = await _listening(self._postgres, "PostgreSQL", "postgres", listener)
+
+        ssh_host_key = ""
+        ssh_port = 0
+        self._ssh: SshListener | None = None
+        if config.ssh is not None:
+            key = await ssh_host_key_of(state)
+            ssh_host_key = public_key_of(key)
+            self._ssh = SshListener(config.ssh, key, rights, backing)
+            ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)
 
         feeder = Feeder(config.audit_dir, store.audit, config.state_dir)
         tls = tuple(one for one in (api_tls, postgres_tls) if one is not None)
@@ -218,7 +246,10 @@ class _Service:
         self._watchman = Watchman(
             foundation, grants, sessions, feeder, tls, self._signals, break_glasses
         )
-        host, told_port = config.postgres_endpoint(postgres_port)
+        host, told_port = config.endpoint(listener, postgres_port)
+        doors = {"postgres": DoorAddress(host, told_port, tls=True)}
+        if config.ssh is not None:
+            doors["ssh"] = DoorAddress(*config.endpoint(config.ssh, ssh_port), tls=False)
         issuers = directory.issuers if directory is not None else ()
         use_map = UseMap(store.usage, store.grants, foundation.policies, records, clock, issuers)
         leaving = Leaving(store.leaving, grants, holds, use_map, records, clock)
@@ -233,7 +264,7 @@ class _Service:
             store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
         )
         parts = Parts(
-            reach=Reach(base_url, host, told_port, True, postgres_tls.ca_pem),
+            reach=Reach(base_url, doors, postgres_tls.ca_pem, ssh_host_key),
             clock=clock,
             people=People(
                 LocalUsers(store.users, store.attempts, passwords, second, enabled=local),
@@ -267,7 +298,7 @@ class _Service:
             console=config.api.console,
         )
         self._app = make_app(wiring)
-        self._running = Running(parts, base_url, self._web.port, postgres_port)
+        self._running = Running(parts, base_url, self._web.port, postgres_port, ssh_port)
 
     async def run(self, started: Callable[[Running], None] | None) -> int:
         """Serves, and stops in order; the exit status."""
@@ -292,6 +323,7 @@ class _Service:
                 "gateway.started",
                 api=self._running.base_url,
                 postgres_port=self._running.postgres_port,
+                ssh_port=self._running.ssh_port,
                 policy=self._foundation.policies.current.version,
                 version=__version__,
             )
@@ -335,6 +367,8 @@ class _Service:
         # Whoever comes meanwhile is told why not, instead of finding nobody.
         cut = await self._sessions.drain(deadline_s)
         await self._postgres.stop()
+        if self._ssh is not None:
+            await self._ssh.stop()
         if cut:
             _log.warning("gateway.cut", sessions=cut)
         try:

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     ROWS = "rows"
     LIMIT_REACHED = "limit.reached"
     PROTOCOL_VIOLATION = "protocol.violation"
+    UPSTREAM_REACHED = "upstream.reached"
     UPSTREAM_LOST = "upstream.lost"
     LOGIN_FAILED = "login.failed"
     LOGIN = "login"

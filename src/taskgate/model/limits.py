@@ -188,3 +188,12 @@ MAX_FACTORS_PER_USER = 10
 MAX_FACTOR_TRIES_PER_PERSON_PER_MIN = 10
 # Passkeys that somebody is about to use or to make.
 MAX_OPEN_CHALLENGES = 10_000
+# SSH: one command line, and how deep its groups and substitutions may lie.
+MAX_COMMAND_BYTES = 64 * KIB
+MAX_COMMAND_DEPTH = 20
+# Channels that one connection has open, and the variables that a channel may ask for.
+MAX_CHANNELS = 100
+MAX_CHANNEL_VARIABLES = 100
+MAX_VARIABLE_BYTES = 32 * KIB
+# Secrets that one connection may try.
+MAX_SIGN_IN_TRIES = 6

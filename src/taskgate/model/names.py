@@ -4,9 +4,12 @@
 is not a plain lower-case identifier is quoted as SQL quotes it (PostgreSQL manual, section 4.1.1),
 so that `sales."a.b"` and `"sales.a".b` stay two names. Nothing is folded here: names come resolved.
 An unquoted `?` is a part that could not be resolved.
+
+Commands (`model.argv`) and paths (`model.paths`) are names of parts too: words, folders.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*\Z")
@@ -47,11 +50,20 @@ def _parts(name: str) -> list[tuple[str, str]]:
     return found
 
 
+class Guarded(str):
+    """A part that no wildcard matches where something is permitted: code handed to an
+    interpreter, say. Whoever permits it spells it out."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PartPattern:
-    """One part: a literal (one piece), or the pieces around each `*`."""
+    """One part: a literal (one piece), or the pieces around each `*`. `many`: `**`, any number of
+    parts, none too."""
 
     pieces: tuple[str, ...]
+    many: bool = False
 
     @property
     def literal(self) -> str | None:
@@ -78,6 +90,14 @@ class PartPattern:
             at = found + len(piece)
         return True
 
+    def surely_matches(self, part: str | None) -> bool:
+        """The same where something is permitted."""
+        if part is None:
+            return self.anything
+        if isinstance(part, Guarded):
+            return self.literal == part
+        return self.matches(part)
+
     def covers(self, other: "PartPattern") -> bool:
         """Whether every part that `other` matches is surely matched by this one too."""
         if self == other or self.anything:
@@ -97,7 +117,8 @@ class PartPattern:
 class NamePattern:
     """A pattern over whole names. No parts at all is `*`: it matches every name.
 
-    Otherwise it matches names of as many parts as it has; a `*` never crosses a dot.
+    Otherwise it matches names of as many parts as it has, a `**` (`MANY`) left aside; a `*` never
+    crosses a dot.
     """
 
     parts: tuple[PartPattern, ...]
@@ -109,33 +130,92 @@ class NamePattern:
     def everything(self) -> bool:
         return not self.parts
 
+    @property
+    def spans(self) -> bool:
+        """Whether there is a `**` in it."""
+        return any(part.many for part in self.parts)
+
     def matches(self, name: tuple[str | None, ...]) -> bool:
         """Whether `name` surely matches. An unresolved part is matched by `*` alone."""
-        return not self.parts or (
-            len(name) == len(self.parts)
-            and all(
-                p.anything if n is None else p.matches(n)
-                for p, n in zip(self.parts, name, strict=True)
-            )
+        if not self.parts:
+            return True
+        if self.spans:
+            return _spans(self.parts, name, PartPattern.surely_matches)
+        return len(name) == len(self.parts) and all(
+            p.surely_matches(n) for p, n in zip(self.parts, name, strict=True)
         )
 
     def may_match(self, name: tuple[str | None, ...]) -> bool:
         """Whether `name` might match once its unresolved parts are known."""
-        return not self.parts or (
-            len(name) == len(self.parts)
-            and all(n is None or p.matches(n) for p, n in zip(self.parts, name, strict=True))
+        if not self.parts:
+            return True
+        if self.spans:
+            return _spans(self.parts, name, _may_match)
+        return len(name) == len(self.parts) and all(
+            n is None or p.matches(n) for p, n in zip(self.parts, name, strict=True)
         )
 
     def covers(self, other: "NamePattern") -> bool:
         """Whether every name that `other` matches is surely matched by this one too."""
-        return not self.parts or (
-            len(self.parts) == len(other.parts)
-            and all(a.covers(b) for a, b in zip(self.parts, other.parts, strict=True))
+        if not self.parts or self.parts == other.parts:
+            return True
+        *mine, last = self.parts
+        if last.many and not any(part.many for part in mine):
+            head = other.parts[: len(mine)]
+        elif self.spans or other.spans:
+            return False  # "no" is always safe
+        else:
+            mine, head = list(self.parts), other.parts
+        return (
+            len(head) == len(mine)
+            and not any(part.many for part in head)
+            and all(a.covers(b) for a, b in zip(mine, head, strict=True))
         )
+
+
+MANY = PartPattern(("", ""), many=True)
+
+
+def _may_match(pattern: PartPattern, part: str | None) -> bool:
+    return part is None or pattern.matches(part)
+
+
+def _spans(
+    pattern: tuple[PartPattern, ...],
+    name: tuple[str | None, ...],
+    fits: Callable[[PartPattern, str | None], bool],
+) -> bool:
+    """Matching with `**`. Keeps the set of places in the pattern that the name may have come to,
+    so it costs parts times parts at most, whatever the name."""
+    places = _past_spans(pattern, {0})
+    for part in name:
+        went = set()
+        for place in places:
+            if place == len(pattern):
+                continue
+            # `**` takes what `*` would: an unresolved part too, a guarded one not.
+            if fits(pattern[place], part):
+                went.add(place if pattern[place].many else place + 1)
+        places = _past_spans(pattern, went)
+        if not places:
+            return False
+    return len(pattern) in places
+
+
+def _past_spans(pattern: tuple[PartPattern, ...], places: set[int]) -> set[int]:
+    reached = set(places)
+    for place in places:
+        at = place
+        while at < len(pattern) and pattern[at].many:
+            at += 1
+            reached.add(at)
+    return reached
 
 
 def spell_pattern(part: PartPattern) -> str:
     """The spelling of one part that `parse_pattern` reads back."""
+    if part.many:
+        return "**"
     literal = part.literal
     return "*".join(part.pieces) if literal is None else spell(literal)
 
@@ -154,8 +234,11 @@ def parse_pattern(text: str) -> NamePattern:
 
 
 def _part_pattern(bare: str, quoted: str) -> PartPattern:
-    if not bare:
-        return PartPattern((quoted,))
+    return starred(bare) if bare else PartPattern((quoted,))
+
+
+def starred(bare: str) -> PartPattern:
+    """One part in which each `*` is a wildcard. Raises: ValueError."""
     pieces = tuple(bare.split("*"))
     if len(pieces) > MAX_STARS + 1:
         raise ValueError(f"more than {MAX_STARS} stars in one part of a pattern")

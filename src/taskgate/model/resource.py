@@ -21,18 +21,30 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What the gate signs in with. The secrets themselves are looked up at connect time."""
+    """What the gate signs in with. The secrets themselves are looked up at connect time.
+    `passphrase` opens the private key."""
 
     username: str
     password: SecretRef | None = None
     certificate: SecretRef | None = None
     private_key: SecretRef | None = None
+    passphrase: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostTrust:
+    """What shows that an SSH host is the one meant: any of its `keys`, or a certificate of one of
+    `authorities`. Public keys in OpenSSH's form (`ssh-ed25519 AAAA...`)."""
+
+    keys: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """`database` is the default where the client names none; an empty `databases` allows only
-    that one. `ca_file` pins the server's issuer for the verify modes."""
+    that one. `ca_file` pins the server's issuer for the verify modes. `host_trust` is for SSH,
+    which brings its own encryption: `tls` says nothing there."""
 
     name: str
     protocol: str
@@ -44,3 +56,4 @@ class Resource:
     database: str = ""
     databases: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    host_trust: HostTrust = HostTrust()

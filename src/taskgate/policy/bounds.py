@@ -17,8 +17,9 @@ from taskgate.model.grant import Grant, Permitted
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.model.masks import MaskSet
 from taskgate.policy.judge import judge, judge_each
-from taskgate.policy.patterns import PatternError, parse_object
+from taskgate.policy.patterns import parse_object
 from taskgate.policy.rules import AgentHold, Effect, Entry, Rule, Task, index_rules
+from taskgate.policy.shapes import PatternError
 from taskgate.policy.vocabulary import ANY_VERB, NameShape, VerbSpec, nearest
 from taskgate.policy.wording import approvers, denied_hint, held_hint, plain, said_action
 

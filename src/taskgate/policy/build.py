@@ -11,7 +11,7 @@ from taskgate.model.errors import BadConfig
 from taskgate.model.identity import IdentityKind
 from taskgate.model.masks import ColumnMask, Compared, KindMask, MaskSet
 from taskgate.model.names import spell_pattern
-from taskgate.model.resource import Credential, Resource, SecretRef, TlsMode
+from taskgate.model.resource import Credential, HostTrust, Resource, SecretRef, TlsMode
 from taskgate.policy.document import Document, Path
 from taskgate.policy.hours import parse_hours
 from taskgate.policy.models import (
@@ -28,9 +28,14 @@ from taskgate.policy.models import (
     StandingModel,
     TaskBase,
 )
-from taskgate.policy.patterns import PatternError, parse_column, parse_object
+from taskgate.policy.patterns import parse_column, parse_object
 from taskgate.policy.problems import problem
-from taskgate.policy.resource_models import ResourceModel, SecretSource, split_address
+from taskgate.policy.resource_models import (
+    ResourceModel,
+    SecretSource,
+    SshResourceModel,
+    split_address,
+)
 from taskgate.policy.rule_models import rules_of, words_of
 from taskgate.policy.rules import (
     AgentHold,
@@ -47,6 +52,7 @@ from taskgate.policy.rules import (
     Task,
     index_rules,
 )
+from taskgate.policy.shapes import PatternError
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec, nearest
@@ -58,10 +64,26 @@ _NOBODY: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 _ANY_SPEC = VerbSpec(ANY_VERB, "everything", NameShape.FLEXIBLE, columns=False)
 
 
-def build_resource(model: ResourceModel, vocabulary: RuleVocabulary) -> Resource:
+def build_resource(model: ResourceModel | SshResourceModel, vocabulary: RuleVocabulary) -> Resource:
     """The resource that a checked document describes."""
     host, port = split_address(model.address, vocabulary.default_port)
     credential = model.credential
+    if isinstance(model, SshResourceModel):
+        return Resource(
+            name=model.name,
+            protocol=model.protocol,
+            host=host,
+            port=port,
+            tls=TlsMode.DISABLE,
+            credential=Credential(
+                username=credential.username,
+                password=_secret(credential.password),
+                private_key=_secret(credential.private_key),
+                passphrase=_secret(model.credential.passphrase),
+            ),
+            labels=dict(model.labels),
+            host_trust=HostTrust(tuple(model.host_keys or ()), tuple(model.host_ca or ())),
+        )
     return Resource(
         name=model.name,
         protocol=model.protocol,
@@ -71,7 +93,7 @@ def build_resource(model: ResourceModel, vocabulary: RuleVocabulary) -> Resource
         credential=Credential(
             username=credential.username,
             password=_secret(credential.password),
-            certificate=_secret(credential.certificate),
+            certificate=_secret(model.credential.certificate),
             private_key=_secret(credential.private_key),
         ),
         ca_file=model.ca_file,
@@ -221,6 +243,16 @@ class TaskBuilder:
                 "hold_for never takes effect: every hold has its own for",
                 "leave it out, or say otherwise: hold",
             )
+        if not self.vocabulary.relational:
+            for path, given in (
+                (("limits", "rows"), model.limits.rows is not None),
+                (("record", "rows"), model.record.rows),
+            ):
+                if given:
+                    self._wrong(path, f"{self.vocabulary.protocol} has no rows", "leave it out")
+            if model.mask:
+                said = f"the output of {self.vocabulary.protocol} is not masked"
+                self._wrong(("mask",), said, "permit only what may be seen")
         standing = model.approvals.standing
         return Task(
             name=model.name,
@@ -290,7 +322,7 @@ class TaskBuilder:
     def _entries(self, model: PlainRule, effect: Effect, path: Path) -> Iterable[Entry]:
         words = words_of(model)
         if not words:
-            self._wrong(path, "a rule without a verb", "write select: [schema.table]")
+            self._wrong(path, "a rule without a verb", f"write {self.vocabulary.example}")
         for word, patterns in words.items():
             for verb in self.vocabulary.expand(word):
                 spec = self.vocabulary.spec(verb) or _ANY_SPEC

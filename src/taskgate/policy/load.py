@@ -25,12 +25,13 @@ from taskgate.policy.check import check_roles, check_scopes, check_task
 from taskgate.policy.document import Document, Path, Value, parse_documents
 from taskgate.policy.models import RoleModel, TaskBase
 from taskgate.policy.problems import PolicyErrors, problem, problems_of, spell_path
-from taskgate.policy.resource_models import ResourceModel
+from taskgate.policy.resource_models import RESOURCE_MODELS, ResourceModel, SshResourceModel
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.rules import Policy, Role, Task
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.trusts import Trust
-from taskgate.policy.vocabulary import DEFAULT_VOCABULARIES, RuleVocabulary, nearest
+from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES
+from taskgate.policy.vocabulary import RuleVocabulary, nearest
 
 # What the detectors of `masking` find; a test keeps the two lists equal.
 DETECTED_KINDS = frozenset(
@@ -209,15 +210,20 @@ class _Loader:
             self.waiting.append(document)
 
     def _resource(self, document: Document) -> None:
-        model = self._checked(ResourceModel, document)
-        if model is None or not self._is_new(document, "resource", model.name):
-            return
-        vocabulary = self.vocabularies.get(model.protocol)
-        if vocabulary is None:
-            hint = nearest(model.protocol, self.vocabularies)
-            self._wrong(document, ("protocol",), f"unknown protocol {model.protocol}", hint)
-            return
-        self.resources[model.name] = build_resource(model, vocabulary)
+        value = document.value if isinstance(document.value, dict) else {}
+        protocol = value.get("protocol")
+        # What a resource may say depends on what it speaks.
+        form: type[ResourceModel | SshResourceModel] = ResourceModel
+        if isinstance(protocol, str):
+            if protocol not in self.vocabularies:
+                hint = nearest(protocol, self.vocabularies)
+                self._wrong(document, ("protocol",), f"unknown protocol {protocol}", hint)
+                self._know_by_name(document)
+                return
+            form = RESOURCE_MODELS.get(protocol, ResourceModel)
+        model = self._checked(form, document)
+        if model is not None and self._is_new(document, "resource", model.name):
+            self.resources[model.name] = build_resource(model, self.vocabularies[model.protocol])
 
     def build(self) -> None:
         """Builds the tasks, now that every resource is known."""
@@ -314,12 +320,15 @@ class _Loader:
             return model.model_validate(document.value)
         except ValidationError as error:
             self.errors.extend(problems_of(error, document, model))
-            # Known by name all the same, so that no other document is blamed for its absence.
-            value = document.value if isinstance(document.value, dict) else {}
-            name = value.get("name")
-            if isinstance(name, str):
-                self.first.setdefault((str(value["kind"]).lower(), name), document.where())
+            self._know_by_name(document)
             return None
+
+    def _know_by_name(self, document: Document) -> None:
+        """So that no other document is blamed for the absence of one that is wrong."""
+        value = document.value if isinstance(document.value, dict) else {}
+        name = value.get("name")
+        if isinstance(name, str):
+            self.first.setdefault((str(value["kind"]).lower(), name), document.where())
 
     def _is_new(self, document: Document, sort: str, name: str) -> bool:
         key = (sort, unicodedata.normalize("NFKC", name))

@@ -4,13 +4,15 @@ Deny and hold entries are read widely (whatever might be meant is), permit entri
 (only what surely is).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskgate.model.action import Action
 from taskgate.model.names import NamePattern, PartPattern, split
 from taskgate.policy.patterns import CATALOG
 from taskgate.policy.rules import Effect, Entry, Rule
-from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary
+from taskgate.policy.shapes import SHAPES
+from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec
 
 METADATA = "metadata"
 # Kinds and verbs that need no permit: sessions cannot do without them, and they reach nothing.
@@ -43,11 +45,12 @@ def subject_of(action: Action, vocabulary: RuleVocabulary) -> Subject:
     spec = vocabulary.spec(action.verb)
     text = action.object.lower() if spec is not None and spec.folded else action.object
     name: tuple[str | None, ...] | None
+    read = _reader(spec, vocabulary)
     try:
-        name = split(text)
+        name = read(text)
     except ValueError:
         name = None
-    if name is not None and spec is not None:
+    if name is not None and spec is not None and vocabulary.relational:
         if spec.shape is NameShape.SINGLE and name:
             # A setting's dots part nothing.
             name = None if None in name else (".".join(part or "" for part in name),)
@@ -62,6 +65,21 @@ def subject_of(action: Action, vocabulary: RuleVocabulary) -> Subject:
         spec is not None and spec.ungated and action.kind == "statement"
     )
     return Subject(action, name, touched, ungated)
+
+
+def _reader(
+    spec: VerbSpec | None, vocabulary: RuleVocabulary
+) -> Callable[[str], tuple[str | None, ...]]:
+    if vocabulary.relational:
+        return split
+    shape = SHAPES.get(spec.shape) if spec is not None else None
+    return shape.read if shape is not None else _single
+
+
+def _single(text: str) -> tuple[str]:
+    if not text:
+        raise ValueError("no name")
+    return (text,)
 
 
 def why_not(rule: Rule, entry: Entry, subject: Subject, vocabulary: RuleVocabulary) -> str:

@@ -1,4 +1,5 @@
-"""The object patterns of rules: `sales.orders`, `sales.*`, `sales.customers(id, region)`.
+"""The object patterns of rules: `sales.orders`, `sales.*`, `sales.customers(id, region)`; those of
+commands, paths and addresses are in `shapes`.
 
 A pattern is matched against names as the resource resolved them, so it must say what it means:
 schema and name, lower case unless quoted, no look-alike or invisible characters. Whatever could
@@ -9,22 +10,22 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from taskgate.model.names import NamePattern, PartPattern, parse_pattern, spell, spell_pattern
-from taskgate.policy.vocabulary import NameShape, RuleVocabulary, VerbSpec, nearest
+from taskgate.model.names import (
+    NamePattern,
+    PartPattern,
+    parse_pattern,
+    spell,
+    spell_pattern,
+    starred,
+)
+from taskgate.policy.shapes import SHAPES, PatternError
+from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec, nearest
 
 CATALOG = "@catalog"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _KIND = re.compile(r"([^\".:]*):")
 _BARE = re.compile(r"[a-z0-9_$.*]*\Z")
 _ALPHABETS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH")
-
-
-class PatternError(ValueError):
-    """A pattern that cannot be meant. `hint` says what to write instead."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,12 @@ def parse_object(text: str, spec: VerbSpec, vocabulary: RuleVocabulary) -> Objec
     Raises: PatternError.
     """
     text = text.strip()
+    if spec.shape in SHAPES:
+        return ObjectPattern(text, SHAPES[spec.shape].parse(text))
+    if not vocabulary.relational:
+        if spec.name == ANY_VERB and text != "*":
+            raise PatternError(f"{text}: any stands for every verb", 'write any: ["*"]')
+        return ObjectPattern(text, _single(text))
     if text.startswith("@"):
         if text != CATALOG:
             raise PatternError(f"unknown word {text}", f"did you mean {CATALOG}?")
@@ -89,6 +96,8 @@ def parse_column(text: str, vocabulary: RuleVocabulary) -> tuple[NamePattern, Pa
     Raises: PatternError.
     """
     text = text.strip()
+    if not vocabulary.relational:
+        raise PatternError(f"{text}: there are no columns to mask here", "mask by kinds")
     if "(" in _QUOTED.sub("", text):
         raise PatternError(
             f"{text}: a mask names each column by itself", "write schema.table.column"
@@ -104,6 +113,18 @@ def parse_column(text: str, vocabulary: RuleVocabulary) -> tuple[NamePattern, Pa
         }.get(len(parts), "schema.table.column")
         raise PatternError(f"{text}: a masked column is schema.table.column", f"write {wanted}")
     return NamePattern(parts[:2]), parts[2]
+
+
+def _single(text: str) -> NamePattern:
+    """One name in which a dot parts nothing: an environment variable, a program."""
+    if not text.isascii() or not text.isprintable() or any(c in text for c in " \"'()"):
+        raise PatternError(f"{text}: not a plain name")
+    if text == "*":
+        return NamePattern(())
+    try:
+        return NamePattern((starred(text),))
+    except ValueError as error:
+        raise PatternError(str(error)) from None
 
 
 def _parse(text: str) -> NamePattern:

@@ -26,13 +26,28 @@ from taskgate.policy.models import (
     SignInModel,
     StandingModel,
 )
-from taskgate.policy.resource_models import CredentialModel, ResourceModel, SecretSource
+from taskgate.policy.resource_models import (
+    CredentialModel,
+    ResourceModel,
+    SecretSource,
+    SshCredentialModel,
+    SshResourceModel,
+)
 from taskgate.policy.rule_models import is_verb_field, task_model
+from taskgate.policy.shapes import SHAPES
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.units import spell_duration
+from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES
 from taskgate.policy.vocabulary import POSTGRES, NameShape, RuleVocabulary
 
-EXAMPLES = ("sales-report.yaml", "on-call.yaml", "migrations.yaml", "roles.yaml", "nightly.yaml")
+EXAMPLES = (
+    "sales-report.yaml",
+    "on-call.yaml",
+    "migrations.yaml",
+    "roles.yaml",
+    "nightly.yaml",
+    "hosts.yaml",
+)
 
 _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`for` of a task, a role, `break_glass` or `review`", ForMembers),
@@ -46,14 +61,16 @@ _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`standing`", StandingModel),
     ("`break_glass`", BreakGlassModel),
     ("`review` of `break_glass`", ReviewModel),
-    ("`credential` of a resource", CredentialModel),
-    ("`password`, `certificate`, `private_key`", SecretSource),
+    ("`credential` of a database", CredentialModel),
+    ("`credential` of a host", SshCredentialModel),
+    ("`password`, `certificate`, `private_key`, `passphrase`", SecretSource),
 )
 
 _SHAPES = {
     NameShape.QUALIFIED: "`schema.name`",
     NameShape.SINGLE: "one name",
     NameShape.FLEXIBLE: "`schema.name`, or `kind:name`",
+    **{shape: found.about for shape, found in SHAPES.items()},
 }
 
 
@@ -63,17 +80,18 @@ def examples() -> Mapping[str, str]:
     return {name: folder.joinpath(name).read_text("utf-8") for name in EXAMPLES}
 
 
-def reference(vocabulary: RuleVocabulary = POSTGRES) -> str:
+def reference(vocabularies: Mapping[str, RuleVocabulary] = DEFAULT_VOCABULARIES) -> str:
     """The whole reference as Markdown."""
-    return "\n".join(_lines(vocabulary)).rstrip() + "\n"
+    return "\n".join(_lines(vocabularies)).rstrip() + "\n"
 
 
-def _lines(vocabulary: RuleVocabulary) -> Iterator[str]:
-    task = task_model(vocabulary)
+def _lines(vocabularies: Mapping[str, RuleVocabulary]) -> Iterator[str]:
+    task = task_model(POSTGRES)
     yield _text("intro.txt")
     for name, text in examples().items():
         yield from ("", f"`{name}`:", "", "```yaml", text.rstrip(), "```")
-    yield from ("", "## Resource", "", *_table(ResourceModel))
+    yield from ("", "## Resource", "", "With `protocol: postgres`:", "", *_table(ResourceModel))
+    yield from ("", "With `protocol: ssh`:", "", *_table(SshResourceModel))
     yield from ("", "## Task", "", *_table(task))
     yield from ("", "## Role", "", *_table(RoleModel))
     yield from ("", "## Trust", "", TrustModel.__doc__ or "", "", *_table(TrustModel))
@@ -84,6 +102,16 @@ def _lines(vocabulary: RuleVocabulary) -> Iterator[str]:
     for effect in ("permit", "hold", "deny"):
         rule = _item_model(task, effect)
         yield from ("", f"### Under `{effect}`", "", rule.__doc__ or "", "", *_table(rule))
+    for vocabulary in vocabularies.values():
+        yield from _verbs(vocabulary)
+    yield from ("", _text("closing.txt"))
+    yield from ("", "## Kinds that detectors find", "")
+    yield ", ".join(f"`{kind}`" for kind in sorted(DETECTED_KINDS)) + "."
+    yield ""
+    yield "Ways to hide a value: " + ", ".join(f"`{kind.value}`" for kind in TransformKind) + "."
+
+
+def _verbs(vocabulary: RuleVocabulary) -> Iterator[str]:
     yield from ("", f"### Verbs of {vocabulary.protocol}", "")
     yield "| verb | what it is | objects | columns |"
     yield "|---|---|---|---|"
@@ -94,13 +122,9 @@ def _lines(vocabulary: RuleVocabulary) -> Iterator[str]:
     for group, about in vocabulary.group_about.items():
         yield f"| `{group}` | short for {_cell(about)} | as theirs | |"
     yield '| `any` | every verb; `["*"]` is everything | any | |'
-    yield from ("", "Kinds that may stand before a name:")
-    yield ", ".join(f"`{kind}`" for kind in sorted(vocabulary.kinds)) + "."
-    yield from ("", _text("closing.txt"))
-    yield from ("", "## Kinds that detectors find", "")
-    yield ", ".join(f"`{kind}`" for kind in sorted(DETECTED_KINDS)) + "."
-    yield ""
-    yield "Ways to hide a value: " + ", ".join(f"`{kind.value}`" for kind in TransformKind) + "."
+    if vocabulary.kinds:
+        yield from ("", "Kinds that may stand before a name:")
+        yield ", ".join(f"`{kind}`" for kind in sorted(vocabulary.kinds)) + "."
 
 
 def _text(name: str) -> str:

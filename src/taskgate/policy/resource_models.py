@@ -1,9 +1,17 @@
 """The form of a resource document, and of the references to its secrets."""
 
+import base64
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from taskgate.policy.fields import Name, Strict, Words
 
@@ -63,25 +71,60 @@ class CredentialModel(Strict):
         return self
 
 
-class ResourceModel(Strict):
-    """A thing behind the gate."""
+class SshCredentialModel(Strict):
+    """What the gate signs in with at a host. Clients never see it."""
+
+    username: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        description="The account the gate signs in as."
+    )
+    password: SecretSource | None = Field(default=None, description="Where the password is.")
+    private_key: SecretSource | None = Field(
+        default=None, description="Where the private key is, in OpenSSH's form or PEM."
+    )
+    passphrase: SecretSource | None = Field(
+        default=None, description="Where the private key's passphrase is."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "SshCredentialModel":
+        if (self.password is None) == (self.private_key is None):
+            raise ValueError("say either password or private_key")
+        if self.passphrase is not None and self.private_key is None:
+            raise ValueError("a passphrase goes with a private_key")
+        return self
+
+
+def _public_keys(lines: list[str]) -> list[str]:
+    """Lines of a `.pub` file, their comments left out (RFC 4253, section 6.6)."""
+    found = []
+    for line in lines:
+        words = line.split()
+        try:
+            blob = base64.b64decode(words[1], validate=True)
+            length = int.from_bytes(blob[:4], "big")
+            known = blob[4 : 4 + length].decode("ascii") == words[0]
+        except (IndexError, ValueError):
+            known = False
+        if not known:
+            raise ValueError(
+                "not a public key; write the first two words of a .pub file: ssh-ed25519 AAAA..."
+            )
+        found.append(" ".join(words[:2]))
+    return found
+
+
+PublicKeys = Annotated[Words, AfterValidator(_public_keys)]
+
+
+class ResourceBase(Strict):
+    """What every resource has."""
 
     kind: Literal["Resource"] = Field(description="`Resource`.")
     name: Name = Field(description="How tasks and clients name it.")
     description: str = Field(default="", description="For people.")
-    protocol: str = Field(description="What it speaks: `postgres`.")
+    protocol: str = Field(description="What it speaks: `postgres` or `ssh`.")
     address: str = Field(
         description="`host:port`; the port may be left out where it is the usual one."
-    )
-    tls: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
-        default="verify-full", description="How the gate checks the resource's certificate."
-    )
-    ca_file: str = Field(default="", description="PEM file of the issuer, for the verify modes.")
-    credential: CredentialModel = Field(description="What the gate signs in with.")
-    database: str = Field(default="", description="The database for clients that name none.")
-    databases: Words | None = Field(
-        default=None,
-        description="Other databases that clients may name; otherwise only `database`.",
     )
     labels: dict[str, str] = Field(default_factory=dict, description="For people and searches.")
 
@@ -92,6 +135,46 @@ class ResourceModel(Strict):
             raise ValueError("only host:port; the credential has its own key")
         split_address(value, 1)
         return value
+
+
+class ResourceModel(ResourceBase):
+    """A database behind the gate."""
+
+    tls: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
+        default="verify-full", description="How the gate checks the resource's certificate."
+    )
+    ca_file: str = Field(default="", description="PEM file of the issuer, for the verify modes.")
+    credential: CredentialModel = Field(description="What the gate signs in with.")
+    database: str = Field(default="", description="The database for clients that name none.")
+    databases: Words | None = Field(
+        default=None,
+        description="Other databases that clients may name; otherwise only `database`.",
+    )
+
+
+class SshResourceModel(ResourceBase):
+    """A host behind the gate."""
+
+    host_keys: PublicKeys | None = Field(
+        default=None,
+        description="The host's public keys (`ssh-keyscan HOST`, checked at the host itself).",
+    )
+    host_ca: PublicKeys | None = Field(
+        default=None, description="Authorities whose certificate the host may show instead."
+    )
+    credential: SshCredentialModel = Field(description="What the gate signs in with.")
+
+    @model_validator(mode="after")
+    def _known_somehow(self) -> "SshResourceModel":
+        if not self.host_keys and not self.host_ca:
+            raise ValueError("nothing says which host is the right one; give host_keys or host_ca")
+        return self
+
+
+RESOURCE_MODELS: Final[Mapping[str, type[ResourceModel] | type[SshResourceModel]]] = {
+    "postgres": ResourceModel,
+    "ssh": SshResourceModel,
+}
 
 
 def split_address(value: str, default_port: int) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, create_model
 
 from taskgate.policy.fields import Words
 from taskgate.policy.models import DenyRule, HoldRule, PermitRule, PlainRule, TaskBase
-from taskgate.policy.vocabulary import ANY_VERB, RuleVocabulary
+from taskgate.policy.vocabulary import ANY_VERB, POSTGRES, RuleVocabulary
 
 # Verbs become fields; their names stay clear of BaseModel's own attributes.
 _PREFIX = "verb_"
@@ -34,19 +34,21 @@ def _rule_model(name: str, base: type[PlainRule], vocabulary: RuleVocabulary) ->
 @lru_cache(maxsize=32)
 def _task_model(holder: "_ById") -> type[TaskBase]:
     vocabulary = holder.vocabulary
+    # Each name once in the editors' schema, which has all protocols in it.
+    prefix = "" if vocabulary is POSTGRES else vocabulary.protocol.capitalize()
     rules: dict[str, Any] = {}
     for effect, name, base in (
         ("permit", "PermitRule", PermitRule),
         ("hold", "HoldRule", HoldRule),
         ("deny", "DenyRule", DenyRule),
     ):
-        rule = _rule_model(name, base, vocabulary)
+        rule = _rule_model(prefix + name, base, vocabulary)
         rules[effect] = (
             list[rule],  # type: ignore[valid-type]  # made from the vocabulary at run time
             Field(default_factory=list, description=_RULE_ABOUT[effect]),
         )
     model: type[TaskBase] = create_model(
-        "Task", __base__=TaskBase, __doc__=TaskBase.__doc__, **rules
+        f"{prefix}Task", __base__=TaskBase, __doc__=TaskBase.__doc__, **rules
     )
     return model
 

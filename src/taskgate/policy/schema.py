@@ -7,17 +7,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from taskgate.policy.models import RoleModel
-from taskgate.policy.resource_models import ResourceModel
+from taskgate.policy.resource_models import RESOURCE_MODELS
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.trust_models import TrustModel
-from taskgate.policy.vocabulary import POSTGRES, RuleVocabulary
+from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES
+from taskgate.policy.vocabulary import RuleVocabulary
 
 
-def schema(vocabulary: RuleVocabulary = POSTGRES) -> Mapping[str, Any]:
+def schema(
+    vocabularies: Mapping[str, RuleVocabulary] = DEFAULT_VOCABULARIES,
+) -> Mapping[str, Any]:
     """JSON Schema (draft 2020-12) of one document of a policy file."""
     models: tuple[type[BaseModel], ...] = (
-        ResourceModel,
-        task_model(vocabulary),
+        *RESOURCE_MODELS.values(),
+        *(task_model(vocabulary) for vocabulary in vocabularies.values()),
         RoleModel,
         TrustModel,
     )

@@ -1,7 +1,8 @@
 """The verbs that rules may use, for each protocol.
 
-A protocol's `spec.py` may bring its own `RuleVocabulary`; this module has the type and the one for
-PostgreSQL, so that the policy can be read and checked without importing any protocol.
+A protocol's `spec.py` shows its own `RuleVocabulary`; this module has the type and the one for
+PostgreSQL (`vocabularies` has them all), so that the policy can be read and checked without
+importing any protocol.
 """
 
 import difflib
@@ -18,6 +19,9 @@ class NameShape(StrEnum):
     QUALIFIED = "qualified"  # schema.name, always two parts
     SINGLE = "single"  # one name: a setting, a channel, a role
     FLEXIBLE = "flexible"  # either; a name of one part is written with its kind (`schema:sales`)
+    COMMAND = "command"  # an argument vector
+    PATH = "path"  # an absolute path
+    ENDPOINT = "endpoint"  # host:port
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class RuleVocabulary:
     name them (or by `any: ["*"]`). `revealing` relations show the values of other relations'
     columns, as all of `revealing_schemas` do: a task with column masks reads them only where a
     rule names them outright. `kinds` are the words that may stand before a name (`schema:sales`).
-    `max_name_bytes` is the longest part of a name (UTF-8).
+    `max_name_bytes` is the longest part of a name (UTF-8). `example` is what a rule may look like.
+    `relational`: objects have schemas and columns, answers have rows.
     """
 
     protocol: str
@@ -59,6 +64,8 @@ class RuleVocabulary:
     revealing_schemas: frozenset[str]
     kinds: frozenset[str]
     max_name_bytes: int
+    example: str = "select: [schema.table]"
+    relational: bool = True
 
     def spec(self, verb: str) -> VerbSpec | None:
         return self.verbs.get(verb)
@@ -232,5 +239,3 @@ POSTGRES = RuleVocabulary(
     ),
     max_name_bytes=63,
 )
-
-DEFAULT_VOCABULARIES: Mapping[str, RuleVocabulary] = {"postgres": POSTGRES}

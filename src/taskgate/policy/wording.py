@@ -9,6 +9,8 @@ from taskgate.policy.units import spell_duration
 
 _MAX_SHOWN_CHARS = 200
 _MAX_COLUMNS_SHOWN = 8
+# Kinds of object that follow their verb without a word between.
+_PLAIN_OBJECTS = frozenset({"command", "program", "path", "variable", "endpoint", "tier"})
 
 
 def plain(text: str) -> str:
@@ -21,13 +23,17 @@ def plain(text: str) -> str:
 
 
 def said_action(action: Action) -> str:
-    """`delete on sales.orders (through sales.order_view)`."""
+    """`delete on sales.orders (through sales.order_view)`, or `run systemctl status web`."""
     said = plain(action.verb)
     if action.object:
-        said += f" on {plain(action.object)}"
+        said += f" {plain(action.object)}" if action.kind in _PLAIN_OBJECTS else _on(action)
     if action.via:
         said += f" (through {plain(action.via)})"
     return said
+
+
+def _on(action: Action) -> str:
+    return f" on {plain(action.object)}"
 
 
 def said_columns(columns: Iterable[str]) -> str:

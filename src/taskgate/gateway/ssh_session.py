@@ -1,0 +1,318 @@
+"""One SSH connection in the data path: a client, a host reached when it is first needed, one
+recording, and a task for each channel that is asked for something.
+
+What is to run goes to the host only after it was judged, recorded and, where people are asked,
+approved.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from taskgate.gateway.enforcement import TaskGate
+from taskgate.gateway.holding import Holding
+from taskgate.model.action import Action
+from taskgate.model.clock import Clock
+from taskgate.model.decision import Decision, Outcome
+from taskgate.model.errors import (
+    Denied,
+    NotRecorded,
+    OverLimit,
+    TaskgateError,
+    Unreadable,
+    UpstreamFault,
+)
+from taskgate.model.event import EventKind
+from taskgate.protocols.ssh.conversation import Asked, ClientChannel, ClientLine, Ended, Host
+from taskgate.protocols.ssh.refusals import notice, refusal, status_of
+from taskgate.protocols.ssh.requests import ExecRequest, exec_request
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a session asks of the gateway around it. `connect` reaches the host and signs in
+    there; `closed` puts the session's record away, and is called once."""
+
+    connect: Callable[[], Coroutine[Any, Any, Host]]
+    holding: Holding
+    clock: Clock
+    closed: Callable[["SshSession", str], Coroutine[Any, Any, None]]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one channel does. `started_at` is monotonic, None until the command runs."""
+
+    task: asyncio.Task[None]
+    number: int = 0
+    started_at: float | None = None
+    statement_s: float | None = None
+    left_out: tuple[str, ...] = ()
+    finished: bool = False
+
+
+class _Held:
+    """A channel that waits for people, as `Holding` sees it."""
+
+    def __init__(self, gate: TaskGate, channel: ClientChannel) -> None:
+        self.gate = gate
+        self._channel = channel
+
+    def tell(self, message: str, hint: str = "") -> None:
+        self._channel.tell(notice(message, hint))
+
+
+class SshSession:
+    """The driver of one connection's channels."""
+
+    def __init__(self, line: ClientLine, gate: TaskGate, around: Around) -> None:
+        self.gate = gate
+        self._line = line
+        self._around = around
+        self._clock = around.clock
+        self._runs: dict[ClientChannel, _Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._host: Host | None = None
+        self._reaching = asyncio.Lock()
+        self._last_active = self._clock.monotonic()
+        self._over = False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._runs)
+
+    # Channels.
+
+    def opened(self, channel: ClientChannel) -> None:
+        """The client has asked for something."""
+        self._last_active = self.gate.asked_at = self._clock.monotonic()
+        if self._over:
+            channel.exit(status_of(UpstreamFault("over")))
+            return
+        task = self._spawn(self._serve(channel))
+        self._runs[channel] = _Run(task)
+
+    def closed(self, channel: ClientChannel) -> None:
+        """The client has closed it."""
+        run = self._runs.get(channel)
+        if run is not None:
+            run.task.cancel("the client closed the channel")
+
+    def refused(self, what: str) -> None:
+        """The wire's driver refused something outright; that it was tried is recorded."""
+        if self._over:
+            return
+        error = Denied(
+            f"{what}: no rule of task {self.gate.info.task} permits it",
+            rule=f"{self.gate.info.task}/otherwise",
+        )
+        try:
+            self.gate.refuse(what, error)
+            self.gate.recording.flush()
+        except NotRecorded as problem:
+            self._end(problem, problem.message)
+
+    async def _serve(self, channel: ClientChannel) -> None:
+        try:
+            await self._answer(channel)
+        except NotRecorded as error:
+            self._end(error, error.message)
+        except TaskgateError as error:
+            channel.tell(refusal(error))
+            channel.exit(status_of(error))
+        finally:
+            self._runs.pop(channel, None)
+            self._last_active = self._clock.monotonic()
+
+    async def _answer(self, channel: ClientChannel) -> None:
+        gate = self.gate
+        asked = self._read(channel.asked)
+        decision = gate.judge(asked.request.actions)
+        admission = gate.admit(asked.request, decision)
+        gate.recording.flush()
+        if admission.error is not None:
+            raise admission.error
+        number = admission.number
+        if admission.outcome is Outcome.HOLD:
+            held = _Held(gate, channel)
+            error = await self._around.holding.run(held, number, asked.request, decision)
+            error = error or gate.go_on(number)
+            gate.recording.flush()
+            if error is not None:
+                raise error
+        host = await self._reach()
+        await gate.recording.settle()
+        await self._run(channel, asked, number, decision, host)
+
+    def _read(self, asked: Asked) -> ExecRequest:
+        """Raises: Denied, Unreadable; recorded."""
+        gate = self.gate
+        text = asked.command or asked.subsystem or "shell"
+        try:
+            return exec_request(asked, gate.info.resource, self._permits)
+        except (Denied, Unreadable) as error:
+            gate.refuse(text, error)
+            gate.recording.flush()
+            raise
+
+    def _permits(self, action: Action) -> bool:
+        return self.gate.judge((action,)).outcome is Outcome.PERMIT
+
+    async def _run(
+        self,
+        channel: ClientChannel,
+        asked: ExecRequest,
+        number: int,
+        decision: Decision,
+        host: Host,
+    ) -> None:
+        run = self._runs[channel]
+        run.number, run.left_out = number, asked.left_out
+        run.statement_s, most = decision.limits.statement_s, decision.limits.max_bytes
+        run.started_at = self._clock.monotonic()
+        ended, why = None, ""
+        try:
+            ended = await host.run(channel, asked.command.sent, asked.environment, most)
+        except asyncio.CancelledError as cancelled:
+            why = str(cancelled.args[0]) if cancelled.args else "it was cut off"
+            raise
+        except TaskgateError as error:
+            why = error.message
+            raise
+        finally:
+            self._finished(channel, run, ended, why)
+        if ended.over:
+            raise self._limit(number, f"the answer is longer than {most} bytes")
+        if ended.status is None and not ended.signal:
+            raise UpstreamFault("the host closed the channel", hint="its own log may say why")
+        channel.exit_as(ended)
+
+    def _finished(self, channel: ClientChannel, run: _Run, ended: Ended | None, why: str) -> None:
+        """Records how a command ended, once; None where it was cut off."""
+        if run.finished or run.started_at is None:
+            return
+        run.finished = True
+        facts: dict[str, Any] = {
+            "duration_s": round(self._clock.monotonic() - run.started_at, 6),
+            "bytes_to_host": channel.bytes_to_host,
+            "bytes_to_client": channel.bytes_to_client,
+        }
+        tallies = self.gate.signals.tallies
+        tallies.bytes_to_resource += channel.bytes_to_host
+        tallies.bytes_to_client += channel.bytes_to_client
+        if ended is not None and ended.status is not None:
+            facts["exit_status"] = ended.status
+        if ended is not None and ended.signal:
+            facts["exit_signal"] = ended.signal
+        if why:
+            facts["reason"] = why
+        if run.left_out:
+            facts["variables_left_out"] = list(run.left_out)
+        self.gate.finished(run.number, facts)
+        self.gate.recording.flush()
+
+    def _limit(self, number: int, why: str) -> OverLimit:
+        self.gate.note(EventKind.LIMIT_REACHED, {"request": number, "reason": why})
+        self.gate.recording.flush()
+        return OverLimit(why, hint=f"it is a limit of task {self.gate.info.task}")
+
+    async def _reach(self) -> Host:
+        """The host, reached anew where it was lost."""
+        async with self._reaching:
+            if self._host is None or not self._host.alive:
+                host = await self._around.connect()
+                if self._over:
+                    host.close()
+                    raise UpstreamFault("the session has ended")
+                self._host = host
+                self.gate.note(EventKind.UPSTREAM_REACHED, {"host_key": host.host_key})
+            return self._host
+
+    # The sweep.
+
+    def sweep(self, now: float) -> None:
+        idle_s = self.gate.idle_s
+        monotonic = self._clock.monotonic()
+        for channel, run in list(self._runs.items()):
+            most, began = run.statement_s, run.started_at
+            if most is not None and began is not None and monotonic - began > most:
+                run.statement_s = None
+                self._overdue(channel, run, most)
+        if idle_s is None:
+            return
+        silent = min(
+            (channel.seconds_silent for channel, run in self._runs.items() if run.started_at),
+            default=0.0 if self._runs else monotonic - self._last_active,
+        )
+        if silent > idle_s:
+            self._end(Idle(f"the session was silent for {idle_s:g} s"), "idle")
+
+    def _overdue(self, channel: ClientChannel, run: _Run, most: float) -> None:
+        why = f"the command ran longer than {most:g} s"
+        error = OverLimit(why, hint=f"it is a limit of task {self.gate.info.task}")
+        channel.tell(refusal(error))
+        run.task.cancel(why)
+        channel.exit(status_of(error))
+
+    def cut(self, error: TaskgateError) -> None:
+        if not self._over:
+            self.gate.cut = error
+            self._end(error, error.message)
+
+    # The end.
+
+    def gone(self) -> None:
+        """The client's connection has ended."""
+        self._end(None, "the client closed the connection")
+
+    def _end(self, error: TaskgateError | None, why: str) -> None:
+        if self._over:
+            return
+        try:
+            for channel, run in self._runs.items():
+                run.task.cancel(why)
+                self._finished(channel, run, None, why)
+            facts = {"reason": why, "requests": self.gate.requests}
+            self.gate.note(EventKind.SESSION_CLOSED, facts)
+            self.gate.recording.flush()
+        except NotRecorded as problem:
+            error, why = problem, problem.message
+        self._over = True
+        if isinstance(error, NotRecorded):
+            # The recording cannot tell of it, so the log must.
+            self.gate.signals.recording_errors.inc()
+            _log.error("session.not_recorded", session=self.gate.info.id, why=error.message)
+        if error is not None:
+            for channel in self._runs:
+                channel.tell(refusal(error))
+                channel.exit(status_of(error))
+            self._line.disconnect(error.message)
+        if self._host is not None:
+            self._host.close()
+        self._spawn(self._around.closed(self, why))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs something beside; a fault there ends the session."""
+
+        async def run() -> None:
+            try:
+                await work
+            except Exception as error:
+                self.gate.signals.internal_errors.inc()
+                _log.error("session.fault", session=self.gate.info.id, exc_info=error)
+                fault = TaskgateError("internal error of the gateway; its log has more")
+                self._end(fault, "a fault")
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class Idle(TaskgateError):
+    """The client said nothing for longer than its task allows."""

@@ -1,0 +1,164 @@
+"""What the driver and the gateway say to each other about one SSH connection: plain types, and who
+must be able to do what. Neither side sees asyncssh in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal that a client asked for (RFC 4254, section 6.2): its type, its size in columns
+    and rows and in pixels, and its modes by their opcode."""
+
+    type: str
+    columns: int
+    rows: int
+    width: int = 0
+    height: int = 0
+    modes: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a channel is for (RFC 4254, section 6.5): a command, a subsystem, or, with neither, a
+    shell. `environment` is what the client wants set."""
+
+    command: str | None = None
+    subsystem: str | None = None
+    terminal: Terminal | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended at the host: its exit status, or the signal that ended it; None and
+    empty where the host closed the channel without a word. `over`: the answer was longer than the
+    task allows, so it was ended."""
+
+    status: int | None = None
+    signal: str = ""
+    core_dumped: bool = False
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostCredential:
+    """What the gate signs in with at a host, looked up just now."""
+
+    username: str
+    password: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+
+
+class ClientChannel(Protocol):
+    """A client's session channel, as the gateway uses it."""
+
+    @property
+    def asked(self) -> Asked: ...
+
+    @property
+    def bytes_to_host(self) -> int: ...
+
+    @property
+    def bytes_to_client(self) -> int:
+        """How much the host has answered so far."""
+        ...
+
+    @property
+    def seconds_silent(self) -> float:
+        """How long nothing has come or gone."""
+        ...
+
+    def tell(self, text: str) -> None:
+        """Writes lines for people to the client's standard error; nothing once it is closed."""
+        ...
+
+    def exit(self, status: int) -> None:
+        """Closes the channel with an exit status."""
+        ...
+
+    def exit_as(self, ended: Ended) -> None:
+        """Closes the channel as a command at the host has ended."""
+        ...
+
+
+class Host(Protocol):
+    """A connection to a resource."""
+
+    async def run(
+        self,
+        channel: ClientChannel,
+        command: str,
+        environment: Mapping[str, str],
+        max_bytes: int | None,
+    ) -> Ended:
+        """Runs a command and joins the client's channel to it until it has ended; the channel
+        stays open. `max_bytes` is the most that may be answered. Cancelling ends it at the host.
+
+        Raises: UpstreamFault.
+        """
+        ...
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def host_key(self) -> str:
+        """The fingerprint of the key that the host showed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ClientLine(Protocol):
+    """A client's connection, as the gateway uses it."""
+
+    @property
+    def peer(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """What the client calls itself (RFC 4253, section 4.2)."""
+        ...
+
+    def tell_before_sign_in(self, text: str) -> None:
+        """Says something to somebody who is not signed in yet (RFC 4252, section 5.4)."""
+        ...
+
+    def disconnect(self, text: str) -> None:
+        """Ends the connection and says why."""
+        ...
+
+
+class Visitor(Protocol):
+    """What the driver asks of the gateway for one client. None of these may raise."""
+
+    async def sign_in(self, user: str, secret: str) -> bool:
+        """Whether that secret lets the client in."""
+        ...
+
+    def signed_in(self) -> None:
+        """The client has been told so."""
+        ...
+
+    def may_open(self) -> bool:
+        """Whether one more channel may be opened; counted as open until `closed`."""
+        ...
+
+    def opened(self, channel: ClientChannel) -> None:
+        """A channel was asked for something."""
+        ...
+
+    def closed(self, channel: ClientChannel) -> None:
+        """The client has closed a channel, or it is gone."""
+        ...
+
+    def refused(self, what: str) -> None:
+        """The driver refused something that no rule permits."""
+        ...
+
+    def lost(self) -> None:
+        """The connection has ended."""
+        ...

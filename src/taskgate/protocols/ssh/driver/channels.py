@@ -1,0 +1,285 @@
+"""A client's channel and the host's, joined: bytes pass, and neither side is read while the other
+does not take what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import asyncssh
+from asyncssh import SSHClientChannel, SSHServerChannel
+
+from taskgate.model.limits import MAX_CHANNEL_VARIABLES, MAX_VARIABLE_BYTES
+from taskgate.protocols.ssh.conversation import Asked, Ended, Terminal, Visitor
+
+WINDOW_BYTES: Final = 2 * 1024 * 1024
+MAX_PACKET_BYTES: Final = 32 * 1024
+
+
+class GateChannel(SSHServerChannel[bytes]):
+    """asyncssh's channel, which takes any number of variables and would forward what it may not."""
+
+    visitor: Visitor
+    # Whether there is a host by now that reads what the client sends.
+    joined = False
+
+    def resume_reading(self) -> None:
+        # asyncssh begins to read as soon as a command is accepted.
+        if self.joined:
+            super().resume_reading()
+
+    def _process_env_request(self, packet: Any) -> bool:
+        name, value = packet.get_string(), packet.get_string()
+        packet.check_end()
+        kept: dict[bytes, bytes] = self._env
+        if len(name) + len(value) > MAX_VARIABLE_BYTES or len(kept) >= MAX_CHANNEL_VARIABLES:
+            return False
+        kept[name] = value
+        return True
+
+    def _process_x11_req_request(self, packet: Any) -> bool:
+        self.visitor.refused("X11 forwarding")
+        return False
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: Any) -> None:
+        self.visitor.refused("agent forwarding")
+        self._report_response(False)
+
+
+class ClientSide(asyncssh.SSHServerSession[bytes]):
+    """A client's session channel. It is not read before there is a host to read it."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.asked = Asked()
+        self.host: HostSide | None = None
+        self.bytes_to_host = 0
+        self.bytes_to_client = 0
+        self._visitor = visitor
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._command: str | None = None
+        self._subsystem: str | None = None
+        self._terminal: Terminal | None = None
+        self._channel: GateChannel | None = None
+        self._ended_input = False
+        self._exited = False
+        self.full = False
+
+    # What asyncssh says.
+
+    def connection_made(self, chan: SSHServerChannel[bytes]) -> None:
+        self._channel = cast(GateChannel, chan)
+
+    def pty_requested(
+        self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
+    ) -> bool:
+        columns, rows, width, height = term_size
+        self._terminal = Terminal(term_type, columns, rows, width, height, dict(term_modes))
+        return True
+
+    def shell_requested(self) -> bool:
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        self._command = command
+        return True
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        self._subsystem = subsystem
+        return True
+
+    def session_started(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        self.asked = Asked(
+            self._command, self._subsystem, self._terminal, dict(channel.get_environment())
+        )
+        self._visitor.opened(self)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._last = self._loop.time()
+        if self.host is not None:
+            self.bytes_to_host += len(data)
+            self.host.write(data)
+
+    def eof_received(self) -> bool:
+        self._ended_input = True
+        if self.host is not None:
+            self.host.end_input()
+        return True
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        if self.host is not None:
+            self.host.resize(width, height, pixwidth, pixheight)
+
+    def signal_received(self, signal: str) -> None:
+        if self.host is not None:
+            self.host.signal(signal)
+
+    def break_received(self, msec: int) -> bool:
+        if self.host is None:
+            return False
+        self.host.send_break(msec)
+        return True
+
+    def pause_writing(self) -> None:
+        self.full = True
+        if self.host is not None:
+            self.host.read(False)
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self.host is not None:
+            self.host.read(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel = None
+        self._visitor.closed(self)
+
+    # What the gateway and the host's side ask.
+
+    @property
+    def seconds_silent(self) -> float:
+        return self._loop.time() - self._last
+
+    def join(self, host: HostSide) -> None:
+        """The client is read from here on; what it has sent before comes first."""
+        self.host = host
+        if self.full:
+            host.read(False)
+        if self._channel is not None:
+            self._channel.joined = True
+            self._channel.resume_reading()
+        if self._ended_input:
+            host.end_input()
+
+    def read(self, wanted: bool) -> None:
+        if self._channel is None:
+            return
+        if wanted:
+            self._channel.resume_reading()
+        else:
+            self._channel.pause_reading()
+
+    def write(self, data: bytes, datatype: int | None) -> None:
+        """Passes on what the host says."""
+        self._last = self._loop.time()
+        self.bytes_to_client += len(data)
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(data, datatype)
+
+    def end_output(self) -> None:
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write_eof()
+
+    def tell(self, text: str) -> None:
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write_stderr(text.encode())
+
+    def exit(self, status: int) -> None:
+        self.exit_as(Ended(status))
+
+    def exit_as(self, ended: Ended) -> None:
+        """Ends the channel as the host's has ended."""
+        channel = self._channel
+        if channel is None or self._exited:
+            return
+        self._exited = True
+        if ended.signal:
+            channel.exit_with_signal(ended.signal, ended.core_dumped)
+        elif ended.status is not None:
+            channel.exit(ended.status)
+        else:
+            channel.close()
+
+
+class HostSide(asyncssh.SSHClientSession[bytes]):
+    """The host's end. `ended` is done once its channel is closed."""
+
+    def __init__(self, client: ClientSide, max_bytes: int | None) -> None:
+        """`max_bytes` is the most that the client is given; past it the command ends."""
+        self._client = client
+        self._max_bytes = max_bytes
+        self._over = False
+        self._channel: SSHClientChannel[bytes] | None = None
+        self._status: int | None = None
+        self._signal = ""
+        self._core_dumped = False
+        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, chan: SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def session_started(self) -> None:
+        self._client.join(self)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        most = self._max_bytes
+        if self._over or (most is not None and self._client.bytes_to_client + len(data) > most):
+            self._over = True
+            self.close()
+            return
+        self._client.write(data, datatype)
+
+    def eof_received(self) -> bool:
+        self._client.end_output()
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        self._status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._signal = signal
+        self._core_dumped = core_dumped
+
+    def pause_writing(self) -> None:
+        self._client.read(False)
+
+    def resume_writing(self) -> None:
+        self._client.read(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel = None
+        if not self.ended.done():
+            self.ended.set_result(Ended(self._status, self._signal, self._core_dumped, self._over))
+
+    # What the client's side asks.
+
+    # asyncssh calls a channel closing as soon as its input has ended.
+
+    def write(self, data: bytes) -> None:
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(data)
+
+    def end_input(self) -> None:
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write_eof()
+
+    def read(self, wanted: bool) -> None:
+        if self._channel is None:
+            return
+        if wanted:
+            self._channel.resume_reading()
+        else:
+            self._channel.pause_reading()
+
+    def resize(self, columns: int, rows: int, width: int, height: int) -> None:
+        if self._channel is not None:
+            self._channel.change_terminal_size(columns, rows, width, height)
+
+    def signal(self, name: str) -> None:
+        if self._channel is not None:
+            self._channel.send_signal(name)
+
+    def send_break(self, msec: int) -> None:
+        if self._channel is not None:
+            self._channel.send_break(msec)
+
+    def close(self) -> None:
+        """Ends the command: without a terminal it would outlive its channel."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.send_signal("TERM")
+            channel.close()

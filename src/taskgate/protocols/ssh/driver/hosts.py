@@ -1,0 +1,170 @@
+"""Connections to hosts: pinned host keys, the gate's own credential, nothing of this machine's own
+SSH configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import asyncssh
+
+from taskgate.model.errors import BadConfig, UpstreamFault
+from taskgate.model.limits import UPSTREAM_CONNECT_TIMEOUT_S
+from taskgate.model.resource import HostTrust, Resource
+from taskgate.protocols.ssh.conversation import ClientChannel, Ended, HostCredential
+from taskgate.protocols.ssh.driver import algorithms
+from taskgate.protocols.ssh.driver.channels import (
+    MAX_PACKET_BYTES,
+    WINDOW_BYTES,
+    ClientSide,
+    HostSide,
+)
+
+KEEPALIVE_S = 15.0
+
+
+class HostConnection:
+    """One connection to a host, for one session of the gate. `host_key` is what it showed, as a
+    SHA-256 fingerprint."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, where: str) -> None:
+        self._connection = connection
+        self._where = where
+        key = connection.get_server_host_key()
+        self.host_key = key.get_fingerprint() if key is not None else ""
+
+    async def run(
+        self,
+        channel: ClientChannel,
+        command: str,
+        environment: Mapping[str, str],
+        max_bytes: int | None,
+    ) -> Ended:
+        """See `conversation.Host`."""
+        client = cast(ClientSide, channel)
+        side = HostSide(client, max_bytes)
+        terminal = client.asked.terminal
+        variables: dict[bytes | str, bytes | str] = {}
+        variables.update(environment.items())
+        pty: dict[str, Any] = {"request_pty": False}
+        if terminal is not None:
+            pty = {
+                "request_pty": "force",
+                "term_type": terminal.type,
+                "term_size": (terminal.columns, terminal.rows, terminal.width, terminal.height),
+                "term_modes": dict(terminal.modes),
+            }
+        try:
+            await self._connection.create_session(
+                lambda: side, command, env=variables, send_env=(), encoding=None,
+                window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES, x11_forwarding=False, **pty,
+            )  # fmt: skip
+            ended = await side.ended
+        except (asyncssh.Error, OSError) as error:
+            raise UpstreamFault(
+                f"{self._where} did not start the command: {_said(error)}",
+                hint="the host's own log may say why",
+            ) from None
+        finally:
+            side.close()
+        return ended
+
+    @property
+    def alive(self) -> bool:
+        return not self._connection.is_closed()
+
+    def close(self) -> None:
+        self._connection.abort()
+
+
+async def connect(resource: Resource, credential: HostCredential) -> HostConnection:
+    """A connection to `resource`, the gate signed in there.
+
+    Raises: UpstreamFault, BadConfig.
+    """
+    where = f"resource {resource.name} at {resource.host}:{resource.port}"
+    options: dict[str, Any] = {}
+    if credential.private_key is not None:
+        options["client_keys"] = [_private_key(resource, credential)]
+        options["preferred_auth"] = "publickey"
+    else:
+        options["client_keys"] = None
+        options["password"] = credential.password
+        options["preferred_auth"] = "password,keyboard-interactive"
+    try:
+        async with asyncio.timeout(UPSTREAM_CONNECT_TIMEOUT_S):
+            connection = await asyncssh.connect(
+                resource.host,
+                resource.port,
+                config=None,
+                username=credential.username,
+                known_hosts=_known(resource.host_trust, resource),
+                agent_path=None,
+                gss_host=None,
+                x509_trusted_certs=None,
+                host_based_auth=False,
+                kex_algs=algorithms.KEX,
+                encryption_algs=algorithms.ENCRYPTION,
+                mac_algs=algorithms.MAC,
+                signature_algs=algorithms.SIGNATURES,
+                compression_algs=None,
+                keepalive_interval=KEEPALIVE_S,
+                client_version="taskgate",
+                **options,
+            )
+    except asyncssh.HostKeyNotVerifiable:
+        raise UpstreamFault(
+            f"{where} showed a host key that is not the one in its policy",
+            hint="if the host was set up anew, check its key there and put it into host_keys",
+        ) from None
+    except asyncssh.PermissionDenied:
+        raise UpstreamFault(
+            f"{where} does not let the gate in as {credential.username}",
+            hint="check the resource's credential, and the host's own log",
+        ) from None
+    except TimeoutError:
+        raise UpstreamFault(
+            f"{where} did not answer within {UPSTREAM_CONNECT_TIMEOUT_S:g} s",
+            hint="check that its address is right and that the gateway may reach it",
+        ) from None
+    except (asyncssh.Error, OSError) as error:
+        raise UpstreamFault(
+            f"{where} cannot be reached: {_said(error)}",
+            hint="check that the host is running, and its address",
+        ) from None
+    return HostConnection(connection, where)
+
+
+def public_keys(lines: tuple[str, ...]) -> list[asyncssh.SSHKey]:
+    """Raises: BadConfig for one that is none."""
+    try:
+        return [asyncssh.import_public_key(line) for line in lines]
+    except asyncssh.KeyImportError as error:
+        raise BadConfig(f"a host key in the policy cannot be read: {error}") from None
+
+
+def _known(trust: HostTrust, resource: Resource) -> tuple[list[asyncssh.SSHKey], ...]:
+    try:
+        return public_keys(trust.keys), public_keys(trust.authorities), []
+    except BadConfig as error:
+        raise BadConfig(f"resource {resource.name}: {error.message}") from None
+
+
+def _private_key(resource: Resource, credential: HostCredential) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_private_key(credential.private_key or "", credential.passphrase)
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
+        # Not chained: asyncssh's words may hold a part of the key.
+        raise BadConfig(
+            f"the private key of resource {resource.name} cannot be read",
+            hint="OpenSSH's form or PEM; a passphrase is named by credential.passphrase",
+        ) from None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, asyncssh.Error):
+        return error.reason
+    if isinstance(error, ConnectionRefusedError):
+        return "it refuses connections"
+    return getattr(error, "strerror", None) or type(error).__name__

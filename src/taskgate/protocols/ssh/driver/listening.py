@@ -1,0 +1,160 @@
+"""The server's side: connections come in, are signed in, and open channels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh
+
+from taskgate.model.limits import LOGIN_TIMEOUT_S
+from taskgate.protocols.ssh.conversation import ClientLine, Visitor
+from taskgate.protocols.ssh.driver import algorithms
+from taskgate.protocols.ssh.driver.channels import (
+    MAX_PACKET_BYTES,
+    WINDOW_BYTES,
+    ClientSide,
+    GateChannel,
+)
+
+KEEPALIVE_S = 30.0
+Arrived = Callable[[ClientLine], Visitor | None]
+
+
+class _Line:
+    """A client's connection."""
+
+    def __init__(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._connection = connection
+        address = connection.get_extra_info("peername")
+        self.peer = str(address[0]) if address else ""
+
+    @property
+    def version(self) -> str:
+        found = self._connection.get_extra_info("client_version") or ""
+        return found.decode("ascii", "replace") if isinstance(found, bytes) else str(found)
+
+    def tell_before_sign_in(self, text: str) -> None:
+        self._connection.send_auth_banner(text)
+
+    def disconnect(self, text: str) -> None:
+        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
+
+
+class _Server(asyncssh.SSHServer):
+    """One client's connection. `arrived` gives its visitor, or None where it may not come in."""
+
+    def __init__(self, arrived: Arrived) -> None:
+        self._arrived = arrived
+        self._visitor: Visitor | None = None
+        self._connection: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._visitor = self._arrived(_Line(conn))
+        if self._visitor is None:
+            conn.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._visitor is not None:
+            self._visitor.lost()
+
+    # Who.
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    async def validate_password(self, username: str, password: str) -> bool:
+        return self._visitor is not None and await self._visitor.sign_in(username, password)
+
+    def auth_completed(self) -> None:
+        if self._visitor is not None:
+            self._visitor.signed_in()
+
+    # What for.
+
+    def session_requested(self) -> Any:
+        visitor, connection = self._visitor, self._connection
+        if visitor is None or connection is None or not visitor.may_open():
+            return False
+        channel = GateChannel(
+            connection, asyncio.get_running_loop(), True, False, False, 0, 0, None, "strict",
+            WINDOW_BYTES, MAX_PACKET_BYTES,
+        )  # fmt: skip
+        channel.visitor = visitor
+        return channel, ClientSide(visitor)
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> bool:
+        return self._no(f"forwarding to {dest_host}:{dest_port}")
+
+    def server_requested(self, listen_host: str, listen_port: int) -> bool:
+        return self._no(f"listening on {listen_host}:{listen_port} for the client")
+
+    def unix_connection_requested(self, dest_path: str) -> bool:
+        return self._no(f"forwarding to the socket {dest_path}")
+
+    def unix_server_requested(self, listen_path: str) -> bool:
+        return self._no(f"listening on the socket {listen_path} for the client")
+
+    def tun_requested(self, unit: int | None) -> bool:
+        return self._no("a tunnel of network packets")
+
+    def tap_requested(self, unit: int | None) -> bool:
+        return self._no("a tunnel of network frames")
+
+    def _no(self, what: str) -> bool:
+        if self._visitor is not None:
+            self._visitor.refused(what)
+        return False
+
+
+async def listen(
+    address: str, port: int, host_key: bytes, arrived: Arrived
+) -> asyncssh.SSHAcceptor:
+    """Listens with `host_key` (a private key in OpenSSH's form). Raises: OSError."""
+    # At its own level it would log every command.
+    asyncssh.set_log_level(logging.WARNING)
+    return await asyncssh.create_server(
+        lambda: _Server(arrived),
+        address,
+        port,
+        server_host_keys=[asyncssh.import_private_key(host_key)],
+        server_version="taskgate",
+        config=None,
+        encoding=None,
+        kex_algs=algorithms.KEX,
+        encryption_algs=algorithms.ENCRYPTION,
+        mac_algs=algorithms.MAC,
+        signature_algs=algorithms.SIGNATURES,
+        compression_algs=None,
+        login_timeout=LOGIN_TIMEOUT_S,
+        keepalive_interval=KEEPALIVE_S,
+        password_auth=True,
+        public_key_auth=False,
+        kbdint_auth=False,
+        host_based_auth=False,
+        gss_host=None,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        allow_scp=False,
+        authorized_client_keys=None,
+        backlog=1024,
+    )
+
+
+def make_host_key() -> bytes:
+    """A fresh Ed25519 key, in OpenSSH's form."""
+    return asyncssh.generate_private_key("ssh-ed25519", comment="taskgate").export_private_key()
+
+
+def public_key_of(host_key: bytes) -> str:
+    """`ssh-ed25519 AAAA...` of a private key."""
+    key = asyncssh.import_private_key(host_key)
+    return " ".join(key.export_public_key().decode().split()[:2])

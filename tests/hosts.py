@@ -1,0 +1,145 @@
+"""A real OpenSSH server for tests: an unprivileged process on loopback, one account, keys of its
+own. Debian's openssh-server brings the program; no service is started."""
+
+import contextlib
+import grp
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taskgate.demo.cluster import Account, free_port, server_account
+
+SSHD = Path("/usr/sbin/sshd")
+_CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {root}/host_key
+AuthorizedKeysFile {root}/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PidFile none
+LogLevel DEBUG1
+SetEnv HOME={root}/home
+AcceptEnv *
+AllowTcpForwarding yes
+AllowAgentForwarding yes
+MaxSessions 1000
+MaxStartups 1000
+PrintMotd no
+Subsystem sftp internal-sftp
+"""
+# bash reads its .bashrc before each command that sshd gives it (bash(1), INVOCATION).
+_NOTE = """
+printf '%s\\0' "$BASH_EXECUTION_STRING" >> {root}/commands
+"""
+
+
+@dataclass(slots=True)
+class Host:
+    """A running sshd. `home` is a folder that its account may write to, `key` the private key
+    that lets in, `host_key` the public key that it shows."""
+
+    root: Path
+    home: Path
+    port: int
+    account: Account
+    key: Path
+    host_key: str
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    def mark(self) -> int:
+        """Where the list of commands ends now, for `commands_since`."""
+        return (self.root / "commands").stat().st_size
+
+    def commands_since(self, mark: int) -> list[str]:
+        """Every command line that the host's shell was given after `mark`, verbatim."""
+        with (self.root / "commands").open("rb") as commands:
+            commands.seek(mark)
+            return commands.read().decode(errors="replace").split("\0")[:-1]
+
+    def runs(self, command: str) -> bool:
+        """Whether the account still runs a process with exactly this command line."""
+        wanted = command.replace(" ", "\0") + "\0"
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found = entry.read_text(errors="replace") == wanted
+                if found and entry.stat().st_uid == self.account.uid:
+                    return True
+        return False
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@contextmanager
+def running_host() -> Iterator[Host]:
+    """Starts one, and removes all of it."""
+    root = Path(tempfile.mkdtemp(prefix="tg-host-"))
+    root.chmod(0o755)
+    host = _start(root)
+    try:
+        yield host
+    finally:
+        host.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _start(root: Path) -> Host:
+    account = server_account()
+    for name in ("host_key", "client_key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", root / name],
+            check=True,
+        )
+    shutil.copy(root / "client_key.pub", root / "authorized_keys")
+    home = root / "home"
+    home.mkdir()
+    port = free_port()
+    (root / "config").write_text(_CONFIG.format(port=port, root=root))
+    (home / ".bashrc").write_text(_NOTE.format(root=root))
+    (root / "log").touch()
+    (root / "commands").touch()
+    if os.geteuid() == 0:
+        for path in (root / "host_key", home, root / "log", root / "commands"):
+            os.chown(path, account.uid, account.gid)
+    process = subprocess.Popen(
+        [SSHD, "-D", "-f", root / "config", "-E", root / "log"],
+        **_as(account),
+        stdin=subprocess.DEVNULL,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    _wait(root / "log", process)
+    words = (root / "host_key.pub").read_text().split()
+    return Host(root, home, port, account, root / "client_key", " ".join(words[:2]), process)
+
+
+def _as(account: Account) -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    # Without that group an unprivileged sshd cannot hand out terminals.
+    groups = (grp.getgrnam("tty").gr_gid,)
+    return {"user": account.uid, "group": account.gid, "extra_groups": groups}
+
+
+def _wait(log: Path, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        if "Server listening on" in log.read_text():
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"sshd did not start:\n{log.read_text()}")

@@ -1,0 +1,214 @@
+"""A whole gateway before a real sshd, and OpenSSH's own client in front of it."""
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgate.demo.cluster import free_port
+from taskgate.demo.gate import OwnGate, Person, Ports
+from taskgate.model.event import EventKind
+from taskgate.recording.reader import read_session
+from tests.gates import OPERATOR
+from tests.hosts import SSHD, Host, running_host
+
+LEAD = Person("lead", "approves", ("leads",))
+# What OpenSSH's client sends on every connection by Debian's configuration is left out here.
+OPTIONS = (
+    "-F", "none", "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1",
+    "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes",
+)  # fmt: skip
+
+_RESOURCE = """
+kind: Resource
+name: {name}
+protocol: ssh
+address: 127.0.0.1:{port}
+host_keys: {host_key}
+credential: {{username: {user}, private_key: {{file: {key}}}}}
+"""
+
+
+@dataclass(slots=True)
+class SshSetting:
+    """A gateway, the host behind it, and a folder for the client's own files."""
+
+    own: OwnGate
+    host: Host
+    port: int
+    client: Path
+
+    @property
+    def home(self) -> Path:
+        """A folder at the host that its account may write to."""
+        return self.host.home
+
+    def grant(self, task: str, person: Person = OPERATOR) -> str:
+        return self.own.grant(person.name, task)
+
+    def grant_of(self, task: str) -> tuple[str, str]:
+        """A fresh grant of the operator's: its token and its id."""
+        made = self.own.ask("operator", "POST", "/v1/grants", {"task": task, "reason": "a test"})
+        return str(made["token"]), str(made["grant"]["id"])
+
+    def arguments(self, task: str, *options: str) -> list[str]:
+        known = self.client / "known_hosts"
+        return [
+            "ssh", *options, *OPTIONS, "-o", f"UserKnownHostsFile={known}",
+            "-p", str(self.port), f"{task}@localhost",
+        ]  # fmt: skip
+
+    def environment(self, token: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SSH_", "LC_", "LANG"))}
+        asking = {"SSH_ASKPASS": str(self.client / "askpass"), "SSH_ASKPASS_REQUIRE": "force"}
+        return {**kept, **asking, "TG_TOKEN": token}
+
+    def ssh(
+        self,
+        task: str,
+        command: str,
+        *options: str,
+        token: str = "",
+        stdin: str | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> "subprocess.CompletedProcess[str]":
+        """OpenSSH's client through the gate, under a fresh grant."""
+        return subprocess.run(
+            [*self.arguments(task, *options), command],
+            input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=90,
+            env={**self.environment(token or self.grant(task)), **(more or {})},
+        )  # fmt: skip
+
+    def start(
+        self, task: str, command: str, *options: str, token: str = ""
+    ) -> "subprocess.Popen[str]":
+        """The same, not waited for."""
+        return subprocess.Popen(
+            [*self.arguments(task, *options), command],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=self.environment(token or self.grant(task)),
+        )  # fmt: skip
+
+    def events(self, session: str) -> list[tuple[str, dict[str, Any]]]:
+        """A recording's events: kind and facts."""
+        read = read_session(self.own.recordings, session)
+        return [(entry.kind, dict(entry.facts)) for entry in read]
+
+    def recorded(self, task: str) -> list[tuple[str, dict[str, Any]]]:
+        """The recording of the newest session of `task`, once that has ended."""
+        id_ = self.newest_session(task)
+        for _ in range(600):
+            events = self.events(id_)
+            if events and events[-1][0] == EventKind.RECORDING_SEALED:
+                return events
+            time.sleep(0.05)
+        raise AssertionError(f"{id_} was not sealed: {events}")
+
+    @contextmanager
+    def master(self, task: str, socket: Path) -> "Iterator[subprocess.Popen[bytes]]":
+        """A connection without a channel, which others share by `ControlPath=socket`."""
+        arguments = self.arguments(task, "-M", "-N", "-S", str(socket))
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env=self.environment(self.grant(task)),
+        )  # fmt: skip
+        try:
+            for _ in range(600):
+                if socket.exists() or process.poll() is not None:
+                    break
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def waiting(self, task: str) -> str:
+        """The id of the approval that `task` waits for, once there is one."""
+        for _ in range(600):
+            for one in self.own.ask("lead", "GET", "/v1/approvals"):
+                if one["task"] == task and one["state"] == "waiting":
+                    return str(one["id"])
+            time.sleep(0.05)
+        raise AssertionError("nothing waits")
+
+    def is_waiting(self, approval: str) -> bool:
+        found = self.own.ask("lead", "GET", "/v1/approvals")
+        return any(one["id"] == approval and one["state"] == "waiting" for one in found)
+
+    def newest_session(self, task: str) -> str:
+        """The id of the newest session of `task`."""
+        found = self.own.ask("operator", "GET", f"/v1/sessions?task={task}&limit=1")
+        return str(found[0]["id"])
+
+    def refused(self, task: str) -> str:
+        """What the newest session of `task` was refused, a line each."""
+        denied = [f for kind, f in self.recorded(task) if kind == EventKind.REQUEST_DENIED]
+        return "\n".join(str(facts["text"]) for facts in denied)
+
+    @contextmanager
+    def agent(self) -> Iterator[dict[str, str]]:
+        """An ssh-agent for the client: the variables that name it."""
+        socket = self.client / "agent"
+        process = subprocess.Popen(
+            ["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            for _ in range(600):
+                if socket.exists():
+                    break
+                time.sleep(0.05)
+            yield {"SSH_AUTH_SOCK": str(socket)}
+        finally:
+            process.terminate()
+            process.wait(30)
+            socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def running_ssh_gate(
+    host: Host, *tasks: str, people: tuple[Person, ...] = (), resource: str = ""
+) -> Iterator[SshSetting]:
+    """A gateway of its own before `host`, which is resource `target`."""
+    with tempfile.TemporaryDirectory(prefix="tg-ssh-gate-") as directory:
+        root = Path(directory)
+        port = free_port()
+        own = OwnGate(root / "gate", Ports(free_port(), free_port()), secrets={})
+        (root / "gate").mkdir()
+        found = resource or _RESOURCE.format(
+            name="target", port=host.port, host_key=host.host_key, user=host.account.name,
+            key=host.key,
+        )  # fmt: skip
+        policy = {"target.yaml": found, "tasks.yaml": "---\n".join(tasks)}
+        own.configure(policy, more={"ssh": {"port": port}})
+        everyone = (OPERATOR, *people)
+        own.add_people(everyone)
+        own.start()
+        try:
+            own.sign_in(*everyone)
+            client = root / "client"
+            client.mkdir()
+            (client / "askpass").write_text('#!/bin/sh\nprintf "%s\\n" "$TG_TOKEN"\n')
+            (client / "askpass").chmod(0o700)
+            (client / "known_hosts").write_text(own.command("operator", "known-hosts").stdout)
+            yield SshSetting(own, host, port, client)
+        finally:
+            own.stop()
+
+
+@pytest.fixture(scope="session")
+def ssh_host() -> Iterator[Host]:
+    """One sshd for all tests of a process."""
+    if not SSHD.exists():
+        if os.environ.get("TASKGATE_TEST_ALL"):
+            pytest.fail("openssh-server is not installed, and this run must test with it")
+        pytest.skip("openssh-server is not installed: apt-get install openssh-server")
+    with running_host() as host:
+        yield host
