@@ -10,8 +10,8 @@ import pytest
 from taskgate.demo.gate import Person
 from taskgate.identity.scim.schemas import DEPARTURE, USER
 from tests.end_to_end.conftest import Setting
+from tests.end_to_end.outside import Outside
 from tests.end_to_end.test_leaving import PATCH, SECRET, scim
-from tests.end_to_end.test_outside import Outside
 from tests.gates import running_gate
 from tests.identity.oidc.issuing import issuing, rsa_key
 from tests.oidc_provider.running import CLIENT_SECRET, real_provider

@@ -1,159 +1,24 @@
-"""Whoever a provider vouches for, through a whole gate to a real database: people by browser, by
-device and by psql alone; a CI job that exchanges its token, and leaves nothing alive."""
+"""People whom a provider vouches for, through a whole gate to a real database: by browser, by
+device and by psql alone."""
 
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from taskgate.demo.gate import Person
-from tests.end_to_end.conftest import Setting
-from tests.gates import running_gate
-from tests.identity.oidc.issuing import Issuing, issuing, rsa_key
-from tests.oidc_provider.running import CLIENT_SECRET, RealProvider, real_provider
+from tests.end_to_end.outside import QUERY, ROOT, Outside, standing_outside
 from tests.servers import Server, Servers
-
-ROOT = Path(__file__).parents[2]
-AUDITOR = Person("auditor", "reads records", ("auditors",))
-# A client that takes everything from the environment, and brings TLS of its own.
-QUERY = (
-    sys.executable, "-c",
-    "import psycopg, sys; print(psycopg.connect().execute(sys.argv[1]).fetchone()[0])",
-)  # fmt: skip
-TASKS = """
-kind: Task
-name: report
-resource: target
-for: {groups: [corp/analysts]}
-direct: true
-permit: [{select: [shop.orders]}]
----
-kind: Task
-name: stated
-resource: target
-for: {groups: [corp/analysts]}
-permit: [{select: [shop.orders]}]
----
-kind: Task
-name: payroll
-resource: target
-for: {groups: [corp/analysts]}
-sign_in: {mfa: true, within: 15m}
-direct: true
-permit: [{select: [shop.orders]}]
----
-kind: Task
-name: export
-resource: target
-permit: [{select: [shop.orders]}]
----
-kind: Trust
-name: nightly
-issuer: ISSUER
-audience: https://gate.example.com
-claims: {repository: acme/shop, ref: refs/heads/main, environment: production}
-tasks: export
-lasts: 5m
----
-kind: Role
-name: auditors
-for: {groups: [auditors]}
-may: [audit, replay]
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """A gate behind a real provider and a mimicked CI platform."""
-
-    setting: Setting
-    provider: RealProvider
-    platform: Issuing
-
-    @property
-    def url(self) -> str:
-        return self.setting.gate.own.url
-
-    def api(self, token: str = "") -> httpx.Client:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        trusting = ssl.create_default_context(cafile=str(self.setting.gate.own.ca_file))
-        return httpx.Client(base_url=self.url, verify=trusting, headers=headers, trust_env=False)
-
-    def cli(
-        self, who: str, *arguments: str, more: Mapping[str, str] | None = None
-    ) -> "subprocess.CompletedProcess[str]":
-        own = self.setting.gate.own
-        environment = own.surroundings(who) | {
-            "TASKGATE_SERVER": own.url,
-            "TASKGATE_CA": str(own.ca_file),
-            "PYTHONPATH": str(ROOT),
-            "BROWSER": str(self.browser_of(who)),
-        }
-        return subprocess.run(
-            [*own.program, *arguments], capture_output=True, text=True, check=False,
-            timeout=90, env=environment | dict(more or {}),
-        )  # fmt: skip
-
-    def browser_of(self, who: str) -> Path:
-        """A program that browses as that person. BROWSER takes no colons, so it is a file."""
-        path = self.setting.gate.own.directory / f"browser-{who}"
-        path.write_text(
-            f"#!/bin/sh\nexec {sys.executable} -m tests.oidc_provider.browser {who}"
-            f' {self.provider.issuer} "$1"\n'
-        )
-        path.chmod(0o700)
-        return path
-
-    def job(self, **changed: Any) -> str:
-        """The token of a run, with GitHub Actions' claims."""
-        claims: dict[str, Any] = {
-            "aud": "https://gate.example.com", "sub": "repo:acme/shop:environment:production",
-            "jti": os.urandom(8).hex(), "repository": "acme/shop", "ref": "refs/heads/main",
-            "environment": "production", "workflow": "nightly", "run_id": "4242", "groups": None,
-        }  # fmt: skip
-        return self.platform.token(**(claims | changed))
-
-    def events(self) -> str:
-        recordings = self.setting.gate.own.recordings
-        return "".join(path.read_text() for path in recordings.rglob("*.tgr"))
-
-    def live_grants(self) -> list[dict[str, Any]]:
-        found = self.setting.gate.own.ask("auditor", "GET", "/v1/grants?all=true")
-        return [one for one in found if one["who"].startswith("trust/")]
 
 
 @pytest.fixture(scope="module")
 def outside(pg18: Server, servers: Servers) -> Iterator[Outside]:
-    database = pg18.new_database("outside", template=servers.shop(pg18))
-    with real_provider() as provider, issuing(rsa_key()) as platform:
-        oidc = {
-            "name": "corp", "issuer": provider.issuer, "client_id": "taskgate",
-            "client_secret": {"env": "CORP_SECRET"}, "scopes": ["openid", "offline_access"],
-            "prompt": "consent", "mfa_acr": ["urn:mfa"],
-            "direct": {
-                "id_tokens": True, "audiences": ["urn:gate"], "scopes": ["openid"],
-            },
-        }  # fmt: skip
-        with running_gate(
-            pg18,
-            database,
-            TASKS.replace("ISSUER", platform.issuer),
-            people=(AUDITOR,),
-            more={"oidc": [oidc]},
-            secrets={"CORP_SECRET": CLIENT_SECRET},
-        ) as gate:
-            yield Outside(Setting(gate, pg18, database), provider, platform)
-    pg18.drop_database(database)
+    with standing_outside(pg18, servers) as found:
+        yield found
 
 
 def test_a_person_signs_in_by_browser_and_works(outside: Outside) -> None:
@@ -364,131 +229,6 @@ def test_the_api_takes_id_and_access_tokens_as_bearer(outside: Outside) -> None:
         assert (me["key"], me["kind"], me["groups"]) == ("corp:robot", "workload", [])
     with outside.api(tokens["id_token"][:-6]) as api:
         assert api.get("/v1/me").status_code == 401
-
-
-def test_a_job_runs_its_step_is_refused_one_table_over_and_leaves_nothing_alive(
-    outside: Outside,
-) -> None:
-    as_job = ("exec", "export", "--identity", "env:JOB_TOKEN", "--", *QUERY)
-    more = {"JOB_TOKEN": outside.job()}
-    done = outside.cli("ci", *as_job, "SELECT count(*) > 0 FROM shop.orders", more=more)
-    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
-    assert outside.live_grants() == []
-    again = outside.cli("ci", *as_job, "SELECT 1", more=more)
-    assert again.returncode == 7, "one token, one run"
-    over = outside.cli(
-        "ci", *as_job, "SELECT * FROM shop.customers", more={"JOB_TOKEN": outside.job()}
-    )
-    assert over.returncode == 1
-    assert "permission denied" in over.stderr or "shop.customers" in over.stderr
-    assert outside.live_grants() == []
-    events = outside.events()
-    assert '"run_id":"4242"' in events
-    assert more["JOB_TOKEN"] not in events
-    assert more["JOB_TOKEN"] not in outside.setting.gate.own.log.read_text()
-
-
-def test_a_jobs_command_cannot_ask_for_more_than_its_task(outside: Outside) -> None:
-    done = outside.cli(
-        "ci", "exec", "export", "--identity", "env:JOB_TOKEN", "--", "env",
-        more={"JOB_TOKEN": outside.job(), "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "runner-secret"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "PGPASSWORD=tg_" in done.stdout
-    assert "eyJ" not in done.stdout
-    assert "runner-secret" not in done.stdout
-
-
-def test_settings_for_several_steps_and_done_at_the_end(outside: Outside, tmp_path: Path) -> None:
-    held = tmp_path / "token"
-    held.write_text(outside.job())
-    shown = outside.cli("ci", "env", "export", "--identity", f"file:{held}")
-    assert shown.returncode == 0, shown.stderr
-    password = next(
-        line.partition("=")[2] for line in shown.stdout.splitlines() if "PGPASSWORD" in line
-    )
-    assert outside.setting.psql("export", "SELECT 1", token=password).returncode == 0
-    assert len(outside.live_grants()) == 1
-    assert outside.cli("ci", "done", more={"PGPASSWORD": password}).returncode == 0
-    assert outside.live_grants() == []
-    assert outside.setting.psql("export", "SELECT 1", token=password).returncode
-
-
-FORM = {
-    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-    "scope": "export",
-}
-
-
-def test_the_token_endpoint_speaks_rfc_8693(outside: Outside) -> None:
-    with outside.api() as api:
-        answer = api.post("/v1/token", data=FORM | {"subject_token": outside.job()})
-        found = answer.json()
-        assert answer.status_code == 200, found
-        assert found["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
-        assert found["token_type"] == "Bearer"
-        assert 0 < found["expires_in"] <= 300
-        assert found["access_token"].startswith("tg_")
-        assert answer.headers["cache-control"] == "no-store"
-        assert api.post("/v1/token/revoke", data={"token": found["access_token"]}).text == ""
-        gone = api.post("/v1/token/revoke", data={"token": "tg_nothing"})
-        assert gone.status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("changed", "status", "error"),
-    [
-        ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),
-        ({"subject_token": ""}, 400, "invalid_request"),
-        ({"subject_token": "x.y.z"}, 400, "invalid_grant"),
-        ({"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, 400, "invalid_request"),
-        ({"requested_token_type": "urn:x"}, 400, "invalid_request"),
-        ({"actor_token": "x"}, 400, "invalid_request"),
-        ({"scope": ""}, 400, "invalid_scope"),
-        ({"scope": "export report"}, 400, "invalid_scope"),
-        ({"scope": "report"}, 400, "invalid_grant"),
-        ({"scope": "no-such-task"}, 400, "invalid_grant"),
-        ({"audience": "no-such-resource"}, 400, "invalid_target"),
-    ],
-)
-def test_what_the_token_endpoint_refuses(
-    outside: Outside, changed: dict[str, str], status: int, error: str
-) -> None:
-    with outside.api() as api:
-        form = FORM | {"subject_token": outside.job()} | changed
-        answer = api.post("/v1/token", data=form)
-        assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
-
-
-def test_forms_that_can_be_read_in_two_ways_are_refused(outside: Outside) -> None:
-    with outside.api() as api:
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        twice = "&".join(f"{name}={value}" for name, value in FORM.items()) + "&scope=report"
-        answer = api.post("/v1/token", content=twice, headers=form)
-        assert answer.json()["error_description"] == "a parameter is given twice"
-        as_json = api.post("/v1/token", json=FORM)
-        assert as_json.json()["error"] == "invalid_request"
-        large = api.post("/v1/token", data=FORM | {"subject_token": "x" * 100_000})
-        assert large.status_code == 413
-
-
-def test_wrong_tokens_are_refused_in_one_voice(outside: Outside) -> None:
-    with outside.api() as api:
-        answers = {
-            api.post("/v1/token", data=FORM | {"subject_token": token} | more).text
-            for token, more in (
-                (outside.job(ref="refs/heads/evil"), {}),
-                (outside.job(exp=1), {}),
-                (outside.job(aud="x"), {}),
-                (outside.job()[:-6], {}),
-                (outside.job(), {"scope": "stated"}),
-                (outside.job(), {"scope": "no-such-task"}),
-            )
-        }
-    assert len(answers) == 1, answers
-    assert "refs/heads/main" not in answers.pop()
-    assert "the token's claims do not meet ref in [refs/heads/main]" in outside.events()
 
 
 def test_a_provider_that_hangs_is_said_in_time_and_open_sessions_go_on(outside: Outside) -> None:

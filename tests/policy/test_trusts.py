@@ -186,3 +186,38 @@ def test_the_diff_tells_of_trusts() -> None:
 def test_a_workload_s_grant_lasts_so_long_at_most() -> None:
     assert load(**{"lasts:_10m": "lasts: 1h"}).trusts
     assert "lasts is at most 1h" in errors(**{"lasts:_10m": "lasts: 61m"})
+
+
+def of_platform(claims: str, platform: str, issuer: str = "") -> str:
+    line = f"platform: {platform}" + (f"\nissuer: {issuer}" if issuer else "")
+    text = BASE.replace("issuer: ISSUER", line).replace("CLAIMS", claims)
+    try:
+        (trust,) = load_files({"policy.yaml": text}).trusts.values()
+    except PolicyErrors as caught:
+        return "\n".join(f"{error.message}; {error.hint}" for error in caught.errors)
+    return trust.issuer
+
+
+@pytest.mark.parametrize(
+    ("claims", "platform", "issuer", "expected"),
+    [
+        ("{repository: acme/shop}", "github-actions", "", GITHUB),
+        ("{project_path: acme/shop}", "gitlab-ci", "", "https://gitlab.com"),
+        ("{project_path: acme/shop}", "gitlab-ci", "https://git.acme.com", "https://git.acme.com"),
+        ("{organization_slug: acme}", "buildkite", "", "https://agent.buildkite.com"),
+        ("{kubernetes.io: {namespace: a}}", "kubernetes", "https://k8s.acme.com", "https://k8s"),
+        ("{sub: 'spiffe://acme/shop'}", "spiffe", "https://spire.acme.com", "https://spire"),
+        ("{repositry: acme/shop}", "github-actions", "", "did you mean repository?"),
+        ("{sub: x, project_path: acme/shop}", "github-actions", "", "have no claim project_path"),
+        ("{sub: 'spiffe://acme/shop', azp: x}", "spiffe", "https://spire.acme.com", "no claim azp"),
+        ("{ref: refs/heads/main}", "github-actions", "", "claims must say whose"),
+        ("{ref: main}", "gitlab-ci", "https://git.acme.com", "claims must say whose"),
+        ("{kubernetes.io: {namespace: shop}}", "kubernetes", "", "issuer is missing"),
+        ("{sub: x}", "github", "", "platform"),
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_a_platform_says_what_a_rule_need_not(
+    claims: str, platform: str, issuer: str, expected: str
+) -> None:
+    assert expected in of_platform(claims, platform, issuer)

@@ -149,7 +149,7 @@ def build_trust(model: TrustModel, document: Document) -> Trust:
         name=model.name,
         description=model.description,
         source=document.where(),
-        issuer=model.issuer,
+        issuer=model.signer,
         jwks_uri=model.jwks_uri or "",
         ca_file=model.ca_file,
         audiences=frozenset(model.audience),

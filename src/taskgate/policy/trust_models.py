@@ -6,15 +6,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from taskgate.model import limits
 from taskgate.policy.fields import Duration, Name, Strict, Words
+from taskgate.policy.platforms import PLATFORMS
 from taskgate.policy.trusts import (
     ClaimCondition,
     ClaimPath,
     Value,
     check_address,
     check_value,
-    shares_issuer,
+    unpinned,
 )
 from taskgate.policy.units import spell_duration
+from taskgate.policy.vocabulary import nearest
 
 _MAX_DEPTH = 4
 _CLAIMS: dict[str, Any] = {
@@ -66,7 +68,20 @@ class TrustModel(Strict):
     kind: Literal["Trust"] = Field(description="`Trust`.")
     name: Name = Field(description="How records name it; its callers are `trust/NAME:SUBJECT`.")
     description: str = Field(default="", description="For people.")
-    issuer: Address = Field(description="The token's `iss`, exactly.", examples=["https://..."])
+    platform: Literal["github-actions", "gitlab-ci", "buildkite", "kubernetes", "spiffe"] | None = (
+        Field(
+            default=None,
+            description="Whose tokens these are, where it is one of these: then only claims that"
+            " they hold may be asked for, and one must say whose job it is. Left out: any OpenID"
+            " Connect issuer's.",
+        )
+    )
+    issuer: Address | None = Field(
+        default=None,
+        description="The token's `iss`, exactly. Left out: the one that `platform` has for"
+        " everybody (GitHub, GitLab.com, Buildkite).",
+        examples=["https://..."],
+    )
     audience: Words = Field(description="What the token's `aud` must hold one of.")
     claims: Annotated[
         tuple[ClaimCondition, ...], BeforeValidator(_claims), WithJsonSchema(_CLAIMS)
@@ -87,10 +102,28 @@ class TrustModel(Strict):
     def _narrow(self) -> "TrustModel":
         if self.lasts > limits.MAX_WORKLOAD_GRANT_S:
             raise ValueError(f"lasts is at most {spell_duration(limits.MAX_WORKLOAD_GRANT_S)}")
-        wide = shares_issuer(self.issuer, self.claims)
+        self._ensure_of_the_platform()
+        wide = unpinned(self.signer, self.platform or "", self.claims)
         if wide:
             raise ValueError(
-                f"{self.issuer} signs for everybody's jobs; claims must say whose, by one of"
+                f"{self.signer} signs for everybody's jobs; claims must say whose, by one of"
                 f" {', '.join(sorted(wide))}, without a star in the owner's part"
             )
         return self
+
+    @property
+    def signer(self) -> str:
+        """The issuer, by whichever of the two it is named."""
+        return self.issuer or PLATFORMS[self.platform or ""].issuer
+
+    def _ensure_of_the_platform(self) -> None:
+        known = PLATFORMS.get(self.platform or "")
+        if self.issuer is None and (known is None or not known.issuer):
+            raise ValueError("issuer is missing: there is none that is the same for everybody")
+        for condition in self.claims if known is not None else ():
+            name = condition.path[0]
+            if known is not None and name not in known.claims:
+                hint = nearest(name, known.claims)
+                raise ValueError(
+                    f"tokens of {self.platform} have no claim {name}{f'; {hint}' if hint else ''}"
+                )

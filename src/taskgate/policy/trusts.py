@@ -12,25 +12,11 @@ from urllib.parse import urlsplit
 
 import re2
 
+from taskgate.policy.platforms import PLATFORMS
+
 MAX_GLOB_STARS: Final = 4
 MAX_VALUE_CHARS: Final = 1_000
 ISSUER_PREFIX: Final = "trust/"
-# Issuers that vouch for everybody's jobs, and the claims that say whose. A rule for one of them
-# must pin at least one.
-SHARED_ISSUERS: Final[Mapping[str, frozenset[str]]] = {
-    "https://token.actions.githubusercontent.com": frozenset(
-        {
-            "sub", "repository", "repository_id", "repository_owner", "repository_owner_id",
-            "enterprise", "enterprise_id", "job_workflow_ref", "workflow_ref",
-        }
-    ),
-    "https://gitlab.com": frozenset(
-        {"sub", "project_path", "project_id", "namespace_path", "namespace_id"}
-    ),
-    "https://agent.buildkite.com": frozenset(
-        {"sub", "organization_slug", "organization_id", "pipeline_id"}
-    ),
-}  # fmt: skip
 # What tells one run from another, kept for the records beside what the rule asks for.
 RUN_CLAIMS: Final = (
     "sub", "jti", "iss", "iat", "repository", "ref", "sha", "workflow", "job_workflow_ref",
@@ -114,10 +100,13 @@ def is_pinned(condition: ClaimCondition) -> bool:
     )
 
 
-def shares_issuer(issuer: str, conditions: Sequence[ClaimCondition]) -> frozenset[str]:
-    """For an issuer that signs for everybody: the claims of which one must be pinned and none
-    is. Empty where all is well."""
-    telling = SHARED_ISSUERS.get(issuer.rstrip("/"), frozenset())
+def unpinned(issuer: str, platform: str, conditions: Sequence[ClaimCondition]) -> frozenset[str]:
+    """For an issuer that signs for everybody, or a rule that names its platform: the claims of
+    which one must be pinned and none is. Empty where all is well."""
+    owners = {one.issuer: one.owners for one in PLATFORMS.values() if one.issuer}
+    telling = owners.get(issuer.rstrip("/"), frozenset())
+    if platform:
+        telling = PLATFORMS[platform].owners
     if not telling or any(one.path[0] in telling and is_pinned(one) for one in conditions):
         return frozenset()
     return telling

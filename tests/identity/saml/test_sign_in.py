@@ -35,6 +35,8 @@ async def test_a_signed_assertion_tells_who_it_is(corp: Around) -> None:
     assert identity.groups == {"corp/analysts", "corp/dba"}
     assert identity.authenticated_at == corp.clock.now()
     assert identity.claims == (("authn_context", PASSWORD),)
+    assert identity.authentication.amr == {"pwd"}
+    assert identity.authentication.auth_time == corp.clock.now()
     assert (found.lasts_s, found.next, found.session_index) == (3600.0, "/console/grants", "s1")
 
 
@@ -188,6 +190,8 @@ async def test_the_way_of_signing_in_that_was_asked_for_is_demanded(
         asked = await corp.ask()
         found = await corp.finish(asked, corp.idp.signed(asked.request, context=mfa))
         assert found.identity.claims == (("authn_context", mfa),)
+        assert found.identity.authentication.acr == mfa
+        assert found.identity.authentication.multi_factor
 
 
 async def test_a_person_may_be_named_by_an_attribute(place: Place, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From an assertion to an Identity."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from taskgate.identity.oidc.claims import MAX_SUBJECT_CHARS
@@ -8,9 +9,24 @@ from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.saml.assertion import Assertion, NameId
 from taskgate.identity.saml.names import TRANSIENT
 from taskgate.identity.saml.settings import SamlSettings
+from taskgate.model.authentication import MULTI_FACTOR, Authentication
 from taskgate.model.identity import Identity
 
 METHOD: Final = "saml"
+_CLASS: Final = "urn:oasis:names:tc:SAML:2.0:ac:classes:"
+# What a class of authentication says of methods, in RFC 8176's names (SAML 2.0 authentication
+# context section 3.4; the REFEDS MFA profile; Microsoft's own). Of others, nothing is assumed.
+_METHODS: Final[Mapping[str, frozenset[str]]] = {
+    f"{_CLASS}Password": frozenset({"pwd"}),
+    f"{_CLASS}PasswordProtectedTransport": frozenset({"pwd"}),
+    f"{_CLASS}TimeSyncToken": frozenset({"otp"}),
+    f"{_CLASS}Smartcard": frozenset({"sc"}),
+    f"{_CLASS}SmartcardPKI": frozenset({"sc", "pin"}),
+    f"{_CLASS}MobileTwoFactorUnregistered": frozenset({MULTI_FACTOR}),
+    f"{_CLASS}MobileTwoFactorContract": frozenset({MULTI_FACTOR}),
+    "https://refeds.org/profile/mfa": frozenset({MULTI_FACTOR}),
+    "http://schemas.microsoft.com/claims/multipleauthn": frozenset({MULTI_FACTOR}),
+}
 
 
 def identity_of(
@@ -25,6 +41,9 @@ def identity_of(
         authenticated_at=authenticated_at,
         method=METHOD,
         claims=context,
+        authentication=Authentication(
+            _METHODS.get(assertion.context, frozenset()), assertion.context, authenticated_at
+        ),
     )
 
 
