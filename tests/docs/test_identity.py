@@ -82,6 +82,12 @@ def test_the_configuration_is_taken(block: str) -> None:
     assert config.oidc[0].name == "corp"
 
 
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.startswith("saml:")], ids=["whole"])
+def test_the_configuration_of_saml_is_taken(block: str) -> None:
+    config = parse_config(f"state_dir: state\npublic_url: {GATE}\n{block}", Path("gate.yaml"))
+    assert config.saml[0].name == "staff"
+
+
 def test_every_block_is_yaml() -> None:
     for block in BLOCKS:
         assert list(yaml.safe_load_all(block))

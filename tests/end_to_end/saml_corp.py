@@ -16,6 +16,7 @@ from tests.gates import running_gate
 from tests.saml_provider.running import Browser, RealProvider, real_provider
 from tests.servers import Server, Servers
 
+MFA = "https://refeds.org/profile/mfa"
 ROOT = Path(__file__).parents[2]
 ADMIN = Person("admin", "offboards", ("admins",))
 TASKS = """
@@ -23,6 +24,13 @@ kind: Task
 name: report
 resource: target
 for: {groups: [corp/analysts]}
+permit: [{select: [shop.orders]}]
+---
+kind: Task
+name: strong
+resource: target
+for: {groups: [corp/analysts]}
+sign_in: {mfa: true}
 permit: [{select: [shop.orders]}]
 ---
 kind: Role
@@ -56,7 +64,7 @@ class Corp:
         trusting = ssl.create_default_context(cafile=self.ca_file)
         return httpx.Client(base_url=self.url, verify=trusting, headers=headers, trust_env=False)
 
-    def cli(self, who: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def cli(self, who: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         own = self.setting.gate.own
         opened = own.directory / f"browser-{who}"
         opened.write_text(
@@ -66,7 +74,7 @@ class Corp:
         opened.chmod(0o700)
         environment = own.surroundings(who) | {
             "TASKGATE_SERVER": own.url, "TASKGATE_CA": self.ca_file,
-            "PYTHONPATH": str(ROOT), "BROWSER": str(opened),
+            "PYTHONPATH": str(ROOT), "BROWSER": str(opened), **more,
         }  # fmt: skip
         return subprocess.run(
             [*own.program, *arguments], capture_output=True, text=True, check=False,
@@ -83,8 +91,10 @@ def corp_gate(pg18: Server, servers: Servers) -> Iterator[Corp]:
     database = pg18.new_database("saml", template=servers.shop(pg18))
     with real_provider() as provider, real_provider() as portal:
         providers = [
-            entry("corp", provider, metadata_certificate=str(provider.certificate)),
+            entry("corp", provider, metadata_certificate=str(provider.certificate), mfa_acr=[MFA]),
             entry("portal", portal, unsolicited=True, groups={"map": {"analysts": "readers"}}),
+            # Nobody answers there, and the gateway starts all the same.
+            {"name": "gone", "entity_id": "urn:gone", "metadata": "http://127.0.0.1:1/metadata"},
         ]
         with running_gate(pg18, database, TASKS, people=(ADMIN,), more={"saml": providers}) as gate:
             found = Corp(Setting(gate, pg18, database), provider, portal)

@@ -13,7 +13,7 @@ import pytest
 from lxml import etree
 
 from taskgate.identity.saml.names import ENCRYPTED_ASSERTION, SIGNATURE
-from tests.end_to_end.saml_corp import Corp, corp_gate
+from tests.end_to_end.saml_corp import MFA, Corp, corp_gate
 from tests.saml_provider.running import Browser, Form, RealProvider, form_of
 from tests.servers import Server, Servers
 
@@ -60,8 +60,40 @@ def test_a_person_signs_in_by_the_command_line_and_works(corp: Corp) -> None:
 def test_an_unknown_provider_is_said_with_those_there_are(corp: Corp) -> None:
     done = corp.cli("ann", "login", "--saml", "crop")
     assert done.returncode == 5
-    assert "corp, portal" in done.stderr
+    assert "corp, gone, portal" in done.stderr
     assert corp.cli("ann", "login", "--saml", "corp", "--oidc", "x").returncode == 2
+
+
+def test_a_provider_whose_metadata_cannot_be_had_is_told_from_a_refusal(corp: Corp) -> None:
+    done = corp.cli("ann", "login", "--saml", "gone")
+    assert done.returncode
+    assert "the identity provider urn:gone cannot be used now" in done.stderr
+    assert "sessions that are open go on" in done.stderr
+
+
+def test_a_task_that_wants_a_second_factor_gets_it_by_a_new_sign_in(corp: Corp) -> None:
+    asked = ("request", "strong", "--reason", "a look")
+    assert corp.cli("ann", "login", "--saml", "corp").returncode == 0
+    done = corp.cli("ann", *asked)
+    assert done.returncode
+    assert "second factor" in done.stderr
+    corp.provider.set_context(MFA)
+    try:
+        done = corp.cli("ann", *asked, TASKGATE_STEP_UP="yes")
+    finally:
+        corp.provider.set({})
+    assert done.returncode == 0, done.stderr
+    me = json.loads(corp.cli("ann", "whoami", "--json").stdout)
+    assert (me["key"], me["acr"], me["amr"]) == ("corp:ann", MFA, ["mfa"])
+
+
+def test_a_command_signs_out_at_the_provider_too(corp: Corp) -> None:
+    assert corp.cli("ann", "login", "--saml", "corp").returncode == 0
+    # Only where the provider leads to: another browser than the one that signed in.
+    done = corp.cli("ann", "logout", "--everywhere", BROWSER="true")
+    assert done.returncode == 0, done.stderr
+    assert f"{corp.provider.base}/saml2/idp/SingleLogoutService.php?SAMLRequest=" in done.stderr
+    assert corp.cli("ann", "whoami").returncode == 3
 
 
 def test_a_sign_in_that_the_gate_refuses_ends_the_command_at_once(corp: Corp) -> None:
@@ -104,6 +136,29 @@ def test_the_cookie_of_a_sign_in_is_sealed_and_for_this_host_alone(
         assert word in said
     assert "callback" not in said
     assert "Domain" not in said
+
+
+@pytest.mark.parametrize("next_page", ["https://evil.example/", "//evil.example", "/v1/me", "x"])
+def test_a_sign_in_leads_nowhere_else(corp: Corp, browser: Browser, next_page: str) -> None:
+    form = browser.sign_in(f"{corp.url}/console/saml/corp?next={quote(next_page, safe='')}", "ann")
+    assert 'content="0;url=/console/approvals"' in browser.send(form).text
+
+
+def test_neither_responses_nor_codes_are_in_logs_and_recordings(
+    corp: Corp, browser: Browser
+) -> None:
+    form = browser.sign_in(f"{corp.url}/console/saml/corp", "ann")
+    answer = browser.client.post(form.action, data=form.fields)
+    code = answer.headers["location"].partition("code=")[2]
+    assert len(code) > 40
+    assert browser.open(f"{corp.url}{answer.headers['location']}").status_code == 200
+    own = corp.setting.gate.own
+    said = own.log.read_text() + corp.events()
+    database = own.state / "taskgate.db"
+    kept = database.read_bytes() + database.with_name("taskgate.db-wal").read_bytes()
+    for secret in (code, form.fields["SAMLResponse"][200:400], form.fields["RelayState"]):
+        assert secret not in said
+        assert secret.encode() not in kept
 
 
 @pytest.mark.parametrize(
@@ -180,13 +235,19 @@ def test_the_provider_signs_the_person_out_of_the_console_and_of_commands(
     corp: Corp, browser: Browser
 ) -> None:
     into_the_console(corp, browser)
+    token = str(browser.client.cookies["__Host-taskgate"])
+    with corp.api(token) as api:
+        asked = api.post("/v1/grants", json={"task": "report", "reason": "a look"})
+    grant = asked.json()["token"]
+    assert corp.setting.psql("report", "SELECT 1", token=grant).returncode == 0
     page = browser.open(
         f"{corp.provider.base}/saml2/idp/SingleLogoutService.php?ReturnTo={corp.url}/console/login"
     )
     assert str(page.url).startswith(f"{corp.url}/console/login"), page.text[:3000]
     page = browser.open(f"{corp.url}/console/grants")
     assert "/console/login" in str(page.url), "the strict cookie is still there; the sign-in is not"
-    assert "the provider ended the session" in corp.events()
+    assert "corp signed them out" in corp.events()
+    assert corp.setting.psql("report", "SELECT 1", token=grant).returncode, "with its grants"
 
 
 def test_a_sign_in_that_the_provider_begins_is_refused_unless_switched_on(

@@ -8,7 +8,10 @@ from taskgate.gateway.config import Config, ConfigErrors, parse_config
 
 
 def load(text: str, more: str = "") -> Config:
-    return parse_config(f"state_dir: state\n{more}saml:\n{text}", Path("/etc/gate.yaml"))
+    return parse_config(
+        f"state_dir: state\npublic_url: https://gate.example.com\n{more}saml:\n{text}",
+        Path("/etc/gate.yaml"),
+    )
 
 
 GOOD = "  - name: corp\n    entity_id: https://idp.example.com\n    metadata: idp.xml\n"
@@ -25,6 +28,18 @@ def test_defaults_are_the_safe_ones() -> None:
     assert settings.contexts == ()
     address = load(GOOD.replace("idp.xml", "https://idp.example.com/m")).saml[0].settings()
     assert address.metadata == "https://idp.example.com/m"
+
+
+def test_providers_must_know_where_to_send_browsers() -> None:
+    with pytest.raises(ConfigErrors, match="saml needs public_url"):
+        parse_config(f"state_dir: state\nsaml:\n{GOOD}", Path("/etc/gate.yaml"))
+
+
+def test_what_the_provider_ends_ends_grants_unless_told_otherwise() -> None:
+    assert load(GOOD).saml[0].settings().logout_ends_grants
+    told = load(GOOD + "    logout: {ends_grants: false}\n    mfa_acr: [urn:mfa]\n").saml[0]
+    assert not told.settings().logout_ends_grants
+    assert told.settings().mfa_contexts == ("urn:mfa",)
 
 
 @pytest.mark.parametrize(

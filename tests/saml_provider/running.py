@@ -128,6 +128,15 @@ class RealProvider:
         path.with_suffix(".new").write_text(json.dumps(options or {"sign.logout": True}))
         path.with_suffix(".new").replace(path)
 
+    def set_context(self, context: str) -> None:
+        """Says that people sign in by this class of AuthnContext."""
+        named = {
+            "class": "saml:AttributeNameID", "attribute": "uid",
+            "Format": "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified",
+        }  # fmt: skip
+        told = {"class": "saml:AuthnContextClassRef", "AuthnContextClassRef": context}
+        self.set({"authproc": {"1": named, "2": told}})
+
     @contextmanager
     def down(self) -> Iterator[None]:
         """While the block runs, nobody answers there."""

@@ -1,11 +1,10 @@
-"""What is good once: for one caller, on all nodes, for its time; and sessions at providers."""
+"""What is good once: for one caller, on all nodes, for its time."""
 
 import asyncio
 
 import pytest
 
 from taskgate.model import limits
-from taskgate.model.account import ProviderSession
 from taskgate.model.errors import OverLimit
 from taskgate.store.open import Store
 from tests.store.places import Place
@@ -45,6 +44,7 @@ async def test_a_value_is_taken_once_and_in_time(store: Store) -> None:
     assert await store.once.take("a", NOW + 9) is None
 
 
+@pytest.mark.cap("MAX_ONCE")
 async def test_when_there_is_no_room_none_is_forgotten(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,24 +54,3 @@ async def test_when_there_is_no_room_none_is_forgotten(
     with pytest.raises(OverLimit):
         await store.once.add("d", b"", NOW + 10, NOW)
     assert await store.once.add("d", b"", NOW + 20, NOW + 10), "those that are over make room"
-
-
-async def test_a_providers_session_is_found_by_its_person_and_index(store: Store) -> None:
-    sessions = store.provider_sessions
-    for number, (name, index) in enumerate([("ann", "1"), ("ann", "2"), ("eve", "1")]):
-        await sessions.add(ProviderSession(f"h{number}", "corp", name, index, NOW + 10), NOW)
-
-    async def found(name: str, *indexes: str, provider: str = "corp") -> set[str]:
-        return {one.token_hash for one in await sessions.find(provider, name, indexes)}
-
-    assert await found("ann") == {"h0", "h1"}
-    assert await found("ann", "2") == {"h1"}
-    assert await found("ann", "3") == set()
-    assert await found("ann", provider="other") == set()
-    await sessions.remove("h1")
-    assert await sessions.get("h1") is None
-    got = await sessions.get("h0")
-    assert got is not None
-    assert got.index == "1"
-    await sessions.add(ProviderSession("h9", "corp", "bob", "1", NOW + 99), NOW + 10)
-    assert await sessions.get("h0") is None, "what is over is dropped"

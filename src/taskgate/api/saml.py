@@ -13,19 +13,18 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from taskgate.api.access import me_of
-from taskgate.api.caller import CallerHere, client_address
+from taskgate.api.caller import client_address
 from taskgate.api.problems import TooMany
 from taskgate.api.rates import Rates, source_of
-from taskgate.api.saml_shapes import SamlAsked, SamlBegun, SamlFound, SamlLeft
+from taskgate.api.saml_shapes import SamlAsked, SamlBegun, SamlFound, SamlLeave, SamlLeft
 from taskgate.api.shapes import LoggedIn
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.saml import Saml
 from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.refusals import TokenRefused
+from taskgate.identity.saml.logout import Told
 from taskgate.identity.saml.sign_in import Sent, SignedIn
-from taskgate.identity.tokens import hash_token
 from taskgate.model import limits
-from taskgate.model.account import Login
 from taskgate.model.errors import NotAuthenticated, NotFound, TaskgateError
 from taskgate.model.event import EventKind
 
@@ -99,27 +98,27 @@ class SamlDoor:
         issued = await parts.people.logins.issue(
             found.identity, found.lasts_s, source=source, application=application
         )
-        await self.saml.logouts.note(issued.login, found)
         return LoggedIn(
             token=issued.token,
             expires_at=issued.login.expires_at,
             me=me_of(parts.policies.current, found.identity),
+            leave=found.leave,
         )
 
-    async def logged_out(self, login: Login) -> None:
-        """Writes a sign-in down that its provider ends. Raises: NotRecorded."""
-        facts = {"door": _DOOR, "reason": "the provider ended the session"}
-        await self._parts.records.log(EventKind.LOGOUT, login.identity, facts)
-
-    async def leave(self, token: str) -> str:
-        """Where a browser ends the provider's session too; "" for nowhere, or not now: whoever
-        signs out is signed out here whatever the provider does."""
-        if self._parts.outside.saml is None:
-            return ""
-        try:
-            return await self._parts.outside.saml.logouts.leave(hash_token(token))
-        except TaskgateError:
-            return ""
+    async def logged_out(self, told: Told, source: str) -> None:
+        """Ends what rests on the sessions that the provider has ended. Raises: NotRecorded, where
+        it could not be written down; it has happened all the same."""
+        why = f"{told.provider} signed them out"
+        for key in told.keys:
+            facts = {
+                "door": _DOOR, "flow": "logout", "provider": told.provider, "from": source,
+                "object": key, "reason": why,
+            }  # fmt: skip
+            try:
+                await self._parts.records.log(EventKind.LOGOUT, None, facts)
+            finally:
+                # Taking rights away waits for nothing.
+                await self._parts.people.grants.cut_off(key, why, grants_too=told.grants)
 
 
 def _door_of(request: Request) -> SamlDoor:
@@ -135,7 +134,11 @@ async def begin(asked: SamlAsked, request: Request, door: DoorHere) -> SamlBegun
     """Where a browser must go to sign in; it comes back to the caller's loopback address."""
     door.knock(request, begin=True)
     begun = await door.saml.sign_ins.begin(
-        asked.provider, asked.redirect, asked.challenge, fresh=asked.fresh
+        asked.provider,
+        asked.redirect,
+        asked.challenge,
+        fresh=asked.fresh,
+        demand=asked.sign_in.demand() if asked.sign_in is not None else None,
     )
     return SamlBegun(url=begun.url, state=begun.state)
 
@@ -153,10 +156,10 @@ async def finish(asked: SamlFound, request: Request, door: DoorHere) -> LoggedIn
 
 
 @router.post("/logout")
-async def leave(caller: CallerHere, request: Request, door: DoorHere) -> SamlLeft:
+async def leave(asked: SamlLeave, request: Request, door: DoorHere) -> SamlLeft:
     """Where a browser ends the session at the provider; the sign-in here is ended by /logout."""
     door.knock(request)
-    return SamlLeft(url=await door.leave(caller.token))
+    return SamlLeft(url=await door.saml.logouts.leave(asked.leave))
 
 
 @pages.get("/start")
@@ -203,9 +206,10 @@ async def log_out(request: Request, door: DoorHere, name: str) -> Response:
     try:
         source = door.knock(request)
         query = request.scope["query_string"].decode("ascii", "replace")
-        url = await door.saml.logouts.arrive(name, query, door.logged_out)
-        if url:
-            return RedirectResponse(url, 303)
+        told_us = await door.saml.logouts.told(name, query)
+        await door.logged_out(told_us, source)
+        if told_us.answer:
+            return RedirectResponse(told_us.answer, 303)
         return _page(200, "Signed out", "You are signed out here, and at your identity provider.")
     except TaskgateError as error:
         if isinstance(error, NotAuthenticated):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskgate.api.shapes import Name
+from taskgate.api.shapes import Name, Sealed, SignInWanted
 
 
 class _Asked(BaseModel):
@@ -25,6 +25,7 @@ class SamlAsked(_Asked):
     redirect: Name
     challenge: Name
     fresh: bool = False
+    sign_in: SignInWanted | None = None
 
 
 class SamlBegun(_Shown):
@@ -39,6 +40,10 @@ class SamlFound(_Asked):
 
     code: Annotated[str, Field(min_length=1, max_length=200)]
     verifier: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class SamlLeave(_Asked):
+    leave: Sealed
 
 
 class SamlLeft(_Shown):

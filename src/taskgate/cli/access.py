@@ -104,7 +104,7 @@ def login(
             found = by_device(client, oidc, wanted={"within_s": 1.0} if fresh else None)
         else:
             found = by_browser(client, oidc, port=port, open_browser=browser, fresh=fresh)
-        known = Profile(server, ca_file, provider=oidc, device=device)
+        known = Profile(server, ca_file, provider=oidc or saml, device=device, saml=bool(saml))
         profiles.save(signed_in_as(known, found))
         tell(f"signed in to {server} as {found.me.key} until {at(found.expires_at)}")
         return

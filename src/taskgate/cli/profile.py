@@ -18,7 +18,8 @@ class Profile:
     """One sign-in. `ca_file` is empty where the system's own list of authorities is trusted.
     The token belongs to `server` and is never sent to another; nor is `refresh`, which renews it
     where the sign-in was a provider's. `provider` is that one's name, `leave` signs out there too,
-    and `device` says that the sign-in was made on another device."""
+    `device` says that the sign-in was made on another device, `saml` that the provider speaks
+    SAML."""
 
     server: str = ""
     ca_file: str = ""
@@ -29,6 +30,7 @@ class Profile:
     provider: str = ""
     leave: str = ""
     device: bool = False
+    saml: bool = False
 
     def __repr__(self) -> str:
         return f"Profile(server={self.server!r}, name={self.name!r})"

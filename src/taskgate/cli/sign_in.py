@@ -63,7 +63,13 @@ def by_browser(
 
 
 def by_saml(
-    client: Client, provider: str, *, port: int, open_browser: bool, fresh: bool
+    client: Client,
+    provider: str,
+    *,
+    port: int = 0,
+    open_browser: bool = True,
+    fresh: bool = False,
+    wanted: Mapping[str, Any] | None = None,
 ) -> LoggedIn:
     """The same at a SAML provider: the browser comes back by way of the gateway. Raises: Stop."""
     from taskgate.api.saml_shapes import SamlBegun
@@ -78,7 +84,7 @@ def by_saml(
     try:
         asked = {
             "provider": provider, "redirect": landing.redirect, "challenge": challenge,
-            "fresh": fresh,
+            "fresh": fresh, "sign_in": wanted,
         }  # fmt: skip
         begun = client.post("/v1/saml/begin", SamlBegun, asked)
         returned = _browsed(landing, begun.url, begun.state, open_browser=open_browser)
@@ -135,7 +141,8 @@ def leave(profile: Profile) -> None:
     from taskgate.api.shapes import OidcLeft
 
     nobody = Client(Profile(profile.server, profile.ca_file))
-    url = nobody.post("/v1/oidc/logout", OidcLeft, {"leave": profile.leave}).url
+    way = "saml" if profile.saml else "oidc"
+    url = nobody.post(f"/v1/{way}/logout", OidcLeft, {"leave": profile.leave}).url
     if not url:
         stop(f"{profile.provider} has no place to sign out", Exit.FAILED)
     tell(f"signing out at {profile.provider} with a browser on this machine:\n  {url}")

@@ -40,13 +40,15 @@ def stepping_up(client: Client, work: Callable[[Client], T]) -> tuple[Client, T]
 
 def _again(client: Client, refused: Refused) -> Client:
     from taskgate.api.shapes import Me
-    from taskgate.cli.sign_in import by_browser, by_device, signed_in_as
+    from taskgate.cli.sign_in import by_browser, by_device, by_saml, signed_in_as
 
     profile = client.profile
     before = client.get("/v1/me", Me)
     nobody = Client(replace(profile, token="", refresh=""))
     found: LoggedIn
-    if profile.device:
+    if profile.saml:
+        found = by_saml(nobody, profile.provider, wanted=refused.sign_in)
+    elif profile.device:
         found = by_device(nobody, profile.provider, wanted=refused.sign_in)
     else:
         found = by_browser(nobody, profile.provider, wanted=refused.sign_in)

@@ -20,12 +20,12 @@ from taskgate.console import oidc, reviews, saml, security
 from taskgate.console.forms import (
     ANONYMOUS_COOKIE,
     COOKIE,
+    LEAVE_COOKIE,
     drop_cookie,
     ensure_own_form,
     local_path,
     set_cookie,
 )
-from taskgate.console.oidc import LEAVE_COOKIE, leaving
 from taskgate.console.pages import login_page
 from taskgate.console.rendering import STYLE, page
 from taskgate.console.work import acting, reading
@@ -109,8 +109,8 @@ async def logout(
     async def work(caller: Caller) -> Response:
         await parts.people.logins.end(caller.token)
         await parts.records.log(EventKind.LOGOUT, caller.identity, {})
-        elsewhere = await leaving(request, oidc_door, parts.reach.base_url)
-        elsewhere = elsewhere or await saml_door.leave(caller.token)
+        elsewhere = await oidc.leaving(request, oidc_door, parts.reach.base_url)
+        elsewhere = elsewhere or await saml.leaving(request, saml_door)
         response: Response = RedirectResponse("/console/login", 303)
         if elsewhere:
             # Not a redirection: a form may lead nowhere but here.

@@ -19,8 +19,12 @@ from taskgate.model.errors import Denied
 COOKIE = "__Host-taskgate"
 # Before signing in there is nothing to derive a form's token from.
 ANONYMOUS_COOKIE = "__Host-taskgate-form"
+# What signs out at the provider too, as long as the sign-in lasts.
+LEAVE_COOKIE = "__Host-taskgate-leave"
 FIELD = "form_token"
 MAX_COOKIE_CHARS = 200
+# Browsers drop what is larger.
+MAX_SEALED_CHARS = 4_000
 
 
 def session_token(request: Request) -> str:
@@ -46,6 +50,20 @@ def set_cookie(response: Response, name: str, value: str) -> None:
 
 def drop_cookie(response: Response, name: str) -> None:
     response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
+
+
+def keep_leave(response: Response, sealed: str) -> None:
+    """Keeps what signs out at the provider that somebody signed in by; nothing if it is empty."""
+    if 0 < len(sealed) <= MAX_SEALED_CHARS:
+        set_cookie(response, LEAVE_COOKIE, sealed)
+    else:
+        drop_cookie(response, LEAVE_COOKIE)
+
+
+def kept_leave(request: Request) -> str:
+    """The same back; empty if there is none."""
+    found = request.cookies.get(LEAVE_COOKIE, "")
+    return found if len(found) <= MAX_SEALED_CHARS else ""
 
 
 def ensure_own_form(request: Request, cookie: str, given: str, base_url: str) -> None:

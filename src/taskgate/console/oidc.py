@@ -14,7 +14,14 @@ from fastapi.responses import RedirectResponse
 
 from taskgate.api.caller import PartsHere
 from taskgate.api.oidc import DoorHere, OidcDoor
-from taskgate.console.forms import COOKIE, drop_cookie, local_path, set_cookie
+from taskgate.console.forms import (
+    COOKIE,
+    MAX_SEALED_CHARS,
+    keep_leave,
+    kept_leave,
+    local_path,
+    set_cookie,
+)
 from taskgate.console.pages import login_page, signed_in_page
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.model import limits
@@ -22,10 +29,6 @@ from taskgate.model.errors import NotAuthenticated, TaskgateError
 
 router = APIRouter(prefix="/console/oidc", include_in_schema=False)
 FLOW_COOKIE: Final = "__Host-taskgate-oidc"
-# What signs out at the provider too, as long as the sign-in lasts.
-LEAVE_COOKIE: Final = "__Host-taskgate-leave"
-# Browsers drop what is larger.
-_MAX_COOKIE_CHARS: Final = 4_000
 _MAX_PARAMETER_CHARS: Final = 4_096
 
 
@@ -64,7 +67,7 @@ async def arrive(
     source = ""
     try:
         source = door.knock(request)
-        flow = request.cookies.get(FLOW_COOKIE, "")[: _MAX_COOKIE_CHARS + 1]
+        flow = request.cookies.get(FLOW_COOKIE, "")[: MAX_SEALED_CHARS + 1]
         if error:
             raise TokenRefused("the provider or the person said no")
         if len(state) > _MAX_PARAMETER_CHARS:
@@ -78,10 +81,7 @@ async def arrive(
     else:
         answer = signed_in_page(request, local_path(where))
         set_cookie(answer, COOKIE, signed_in.token)
-        if found.leave and len(found.leave) <= _MAX_COOKIE_CHARS:
-            set_cookie(answer, LEAVE_COOKIE, found.leave)
-        else:
-            drop_cookie(answer, LEAVE_COOKIE)
+        keep_leave(answer, found.leave)
     answer.delete_cookie(FLOW_COOKIE, secure=True, httponly=True, samesite="lax", path="/")
     return answer
 
@@ -89,11 +89,9 @@ async def arrive(
 async def leaving(request: Request, door: OidcDoor, base_url: str) -> str:
     """Where the browser signs out at the provider too, "" for nowhere or not now: whoever signs
     out is signed out here, whatever the provider does."""
-    kept = request.cookies.get(LEAVE_COOKIE, "")
-    if not 0 < len(kept) <= _MAX_COOKIE_CHARS:
-        return ""
+    kept = kept_leave(request)
     try:
-        return await door.logouts.leave(kept, f"{base_url}/console/login")
+        return await door.logouts.leave(kept, f"{base_url}/console/login") if kept else ""
     except TaskgateError:
         return ""
 

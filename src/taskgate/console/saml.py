@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from taskgate.api.saml import DoorHere, drop_flow_cookie, flow_cookie, going
-from taskgate.console.forms import COOKIE, local_path, set_cookie
+from taskgate.api.saml import DoorHere, SamlDoor, drop_flow_cookie, flow_cookie, going
+from taskgate.console.forms import COOKIE, keep_leave, kept_leave, local_path, set_cookie
 from taskgate.console.pages import login_page, signed_in_page
 from taskgate.model.errors import NotAuthenticated, TaskgateError
 
@@ -37,5 +37,17 @@ async def arrive(request: Request, door: DoorHere, name: str, code: str = "") ->
         return login_page(request, local_path(""), error)
     response = signed_in_page(request, local_path(found.next))
     set_cookie(response, COOKIE, signed_in.token)
+    keep_leave(response, found.leave)
     drop_flow_cookie(response)
     return response
+
+
+async def leaving(request: Request, door: SamlDoor) -> str:
+    """Where the browser signs out at the provider too, "" for nowhere or not now: whoever signs
+    out is signed out here, whatever the provider does."""
+    kept = kept_leave(request)
+    try:
+        return await door.saml.logouts.leave(kept) if kept else ""
+    except TaskgateError:
+        # Also where an OpenID provider's sign-in left it.
+        return ""

@@ -250,6 +250,8 @@ class Config(_Section):
         both = {one.name for one in self.oidc} & {one.name for one in self.saml}
         if both:
             raise ValueError(f"two providers have the name {min(both)}")
+        if self.saml and not self.public_url:
+            raise ValueError("saml needs public_url: providers send browsers to addresses below it")
         return self
 
     @model_validator(mode="after")

@@ -59,7 +59,7 @@ async def open_saml(
         sign_ins = SamlSignIns(
             providers, sealer, store.once, base_url, clock, console=config.api.console
         )
-        logouts = Logouts(providers, store.provider_sessions, store.logins, store.once, clock)
+        logouts = Logouts(providers, sealer, store.once, clock)
         yield Saml(providers, sign_ins, logouts)
     finally:
         await providers.close()

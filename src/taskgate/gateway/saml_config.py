@@ -58,6 +58,13 @@ class SamlKey(Section):
     cert: ConfigPath
 
 
+class SamlLogout(Section):
+    """Single logout. `ends_grants`: whom the provider signs out loses grants and live sessions
+    too."""
+
+    ends_grants: bool = True
+
+
 class SamlProvider(Section):
     """One provider. `name` begins the names of its people: `corp:SUBJECT`. `entity_id` is the
     provider's own name, and `metadata` a file or an https address."""
@@ -71,7 +78,9 @@ class SamlProvider(Section):
     name_id_format: Uri | None = None
     subject: str = ""
     groups: SamlGroups = SamlGroups()
-    authn_context: list[Uri] = Field(default_factory=list)
+    authn_context: list[Uri] = Field(default_factory=list, max_length=20)
+    mfa_acr: list[Uri] = Field(default_factory=list, max_length=20)
+    logout: SamlLogout = SamlLogout()
     unsolicited: bool = False
     sign_in_s: Seconds = 3600.0
 
@@ -112,6 +121,8 @@ class SamlProvider(Section):
             subject=self.subject,
             groups=group_mapping(self.name, groups.attribute, groups.prefix, groups.map),
             contexts=tuple(self.authn_context),
+            mfa_contexts=tuple(self.mfa_acr),
+            logout_ends_grants=self.logout.ends_grants,
             unsolicited=self.unsolicited,
             sign_in_s=self.sign_in_s,
         )

@@ -39,19 +39,6 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderSession:
-    """The session at a provider that an API sign-in rests on, so that the end of one can end the
-    other. `name` is the person as the provider names them there, in one written form; `until` is
-    when the sign-in ends (seconds since the epoch)."""
-
-    token_hash: str = field(repr=False)
-    provider: str
-    name: str
-    index: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
 class Backoff:
     """How failed sign-ins are slowed down: `free` failures in a row cost nothing, each one after
     that doubles the wait from `first_s` up to `most_s`; `forget_s` without any clears them."""

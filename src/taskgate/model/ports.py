@@ -7,7 +7,7 @@ changed, and the caller refuses what it was about to do. Times are seconds since
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from taskgate.model.account import Backoff, Login, ProviderSession, User
+from taskgate.model.account import Backoff, Login, User
 from taskgate.model.approval import Approval, ApprovalState, StandingApproval, Vote
 from taskgate.model.audit import AuditEntry, AuditQuery
 from taskgate.model.directory import DirectoryGroup, DirectoryUser, Listed
@@ -97,24 +97,6 @@ class OnceStore(Protocol):
     async def take(self, name: str, now: float) -> bytes | None:
         """The value, for exactly one caller; None if it is not there, or over."""
         ...
-
-
-class ProviderSessionStore(Protocol):
-    """Which session at a provider each API sign-in rests on."""
-
-    async def add(self, session: ProviderSession, now: float) -> None:
-        """Keeps it, and drops those that are over."""
-        ...
-
-    async def get(self, token_hash: str) -> ProviderSession | None: ...
-
-    async def find(
-        self, provider: str, name: str, indexes: Collection[str]
-    ) -> tuple[ProviderSession, ...]:
-        """That person's sessions with these indexes; all of them where none are named."""
-        ...
-
-    async def remove(self, token_hash: str) -> None: ...
 
 
 class RevocationReader(Protocol):

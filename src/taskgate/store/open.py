@@ -17,7 +17,6 @@ from taskgate.store.logins import SqlLogins
 from taskgate.store.migrate import migrate
 from taskgate.store.once import SqlOnce
 from taskgate.store.policies import SqlPolicies
-from taskgate.store.provider_sessions import SqlProviderSessions
 from taskgate.store.secrets import SqlSecrets
 from taskgate.store.sessions import SqlSessions
 from taskgate.store.usage import SqlUsage
@@ -34,7 +33,6 @@ class Store:
         self.factors = SqlFactors(database)
         self.logins = SqlLogins(database)
         self.once = SqlOnce(database)
-        self.provider_sessions = SqlProviderSessions(database)
         self.grants = SqlGrants(database)
         self.approvals = SqlApprovals(database)
         self.sessions = SqlSessions(database)

@@ -144,17 +144,6 @@ once = sa.Table(
     sa.Column("until", sa.Double, nullable=False, index=True),
 )
 
-# Which session at a provider an API sign-in rests on; it may outlive the sign-in.
-provider_sessions = sa.Table(
-    "provider_sessions",
-    metadata,
-    sa.Column("token_hash", sa.Text, primary_key=True),
-    sa.Column("provider", sa.Text, nullable=False, index=True),
-    sa.Column("name", sa.Text, nullable=False, index=True),
-    sa.Column("session_index", sa.Text, nullable=False),
-    sa.Column("until", sa.Double, nullable=False, index=True),
-)
-
 # Everyone a sign-in belongs to: the caller, and whoever the caller acts for. Beside them, the
 # sessions at providers that it rests on (`Identity.rests_on`).
 login_people = sa.Table(

@@ -90,9 +90,8 @@ async def around(
         own = OwnKey(key(OWN), certificate_of(key(OWN)))
         providers = SamlProviders([settings_for(path, **changed)], own, BASE, clock)
         await providers.prepare()
-        sign_ins = SamlSignIns(
-            providers, Sealer(SEALING_KEY), store.once, BASE, clock, console=True
-        )
-        logouts = Logouts(providers, store.provider_sessions, store.logins, store.once, clock)
+        sealer = Sealer(SEALING_KEY)
+        sign_ins = SamlSignIns(providers, sealer, store.once, BASE, clock, console=True)
+        logouts = Logouts(providers, sealer, store.once, clock)
         yield Around(idp, providers, sign_ins, logouts, store, clock)
         await providers.close()

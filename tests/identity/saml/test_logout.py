@@ -1,48 +1,61 @@
 """Single logout: whose sign-ins end, and whose request ends nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from lxml import etree
 
+from taskgate.identity.grants import Grants
 from taskgate.identity.logins import Logins
 from taskgate.identity.oidc.refusals import TokenRefused
+from taskgate.identity.saml.logout import Told
 from taskgate.identity.saml.names import SAMLP
-from taskgate.model.account import Login
-from tests.identity.saml.around import Around
+from taskgate.model.errors import NotAuthenticated
+from tests.identity.around import Policies
+from tests.identity.saml.around import Around, around
 from tests.identity.saml.issuing import SLO, Idp, key, message_in, relay_in
+from tests.store.places import Place
+
+BARE = "<samlp:SessionIndex>s1</samlp:SessionIndex>"
 
 
 @dataclass(slots=True)
 class Desk:
-    """Signs people in, and hears whose sign-ins a provider ends."""
+    """Signs people in, and out when a provider says so."""
 
     corp: Around
-    ended: list[str] = field(default_factory=list)
 
-    async def sign_in(self, subject: str, index: str) -> str:
+    async def sign_in(self, subject: str, index: str, **more: object) -> str:
+        """The API token of somebody who signs in."""
         asked = await self.corp.ask()
-        data = self.corp.idp.signed(asked.request, subject=subject, index=index)
+        data = self.corp.idp.signed(asked.request, subject=subject, index=index, **more)
         found = await self.corp.finish(asked, data)
-        logins = Logins(self.corp.store.logins, self.corp.clock)
-        issued = await logins.issue(found.identity, found.lasts_s)
-        await self.corp.logouts.note(issued.login, found)
-        return issued.login.token_hash
+        return (await self.logins.issue(found.identity, found.lasts_s)).token
 
-    async def there(self, token_hash: str) -> bool:
-        return await self.corp.store.logins.get(token_hash) is not None
+    @property
+    def logins(self) -> Logins:
+        return Logins(self.corp.store.logins, self.corp.clock)
 
-    async def arrive(self, query: str) -> str:
-        async def ended(login: Login) -> None:
-            self.ended.append(login.identity.key)
+    async def there(self, token: str) -> bool:
+        try:
+            await self.logins.check(token)
+        except NotAuthenticated:
+            return False
+        return True
 
-        return await self.corp.logouts.arrive("corp", query, ended)
+    async def told(self, query: str) -> Told:
+        """What the API does with it."""
+        told = await self.corp.logouts.told("corp", query)
+        grants = Grants(self.corp.store.grants, Policies(), self.corp.clock)
+        for one in told.keys:
+            await grants.cut_off(one, "signed out", grants_too=told.grants)
+        return told
 
     async def refusal(self, query: str) -> str:
         with pytest.raises(TokenRefused) as caught:
-            await self.arrive(query)
-        assert self.ended == []
+            await self.told(query)
         return caught.value.why
 
 
@@ -57,12 +70,12 @@ async def test_a_providers_request_ends_the_session_it_names(desk: Desk) -> None
         await desk.sign_in("eve", "s1"),
     )  # fmt: skip
     idp = desk.corp.idp
-    url = await desk.arrive(idp.redirected("SAMLRequest", idp.logout_request(), "r1"))
+    told = await desk.told(idp.redirected("SAMLRequest", idp.logout_request(), "r1"))
     assert [await desk.there(one) for one in (first, second, other)] == [False, True, True]
-    assert desk.ended == ["corp:ann"]
-    assert url.startswith("https://login.example.com/slo?SAMLResponse=")
-    assert relay_in(url) == "r1"
-    answer = message_in(url, "SAMLResponse")
+    assert (told.provider, told.grants, len(told.keys)) == ("corp", True, 1)
+    assert told.answer.startswith("https://login.example.com/slo?SAMLResponse=")
+    assert relay_in(told.answer) == "r1"
+    answer = message_in(told.answer, "SAMLResponse")
     assert answer.get("InResponseTo", "").startswith("_l")
     assert "status:Success" in etree.tostring(answer).decode()
 
@@ -71,41 +84,71 @@ async def test_a_request_without_a_session_ends_all_of_the_person(desk: Desk) ->
     mine = [await desk.sign_in("ann", f"s{n}") for n in range(3)]
     other = await desk.sign_in("eve", "s1")
     idp = desk.corp.idp
-    bare = idp.logout_request().replace("<samlp:SessionIndex>s1</samlp:SessionIndex>", "")
-    await desk.arrive(idp.redirected("SAMLRequest", bare))
+    told = await desk.told(idp.redirected("SAMLRequest", idp.logout_request().replace(BARE, "")))
+    assert told.keys == ("corp:ann",)
     assert not any([await desk.there(one) for one in mine])
     assert await desk.there(other)
 
 
-async def test_a_sign_in_that_ended_here_is_no_fault(desk: Desk) -> None:
-    token_hash = await desk.sign_in("ann", "s1")
-    await desk.corp.store.logins.end(token_hash)
-    idp = desk.corp.idp
-    await desk.arrive(idp.redirected("SAMLRequest", idp.logout_request()))
-    assert desk.ended == []
+async def test_a_request_without_a_session_tells_nobody_who_is_known_by_an_attribute(
+    place: Place, tmp_path: Path
+) -> None:
+    async with around(place, tmp_path, subject="groups") as corp:
+        desk, idp = Desk(corp), corp.idp
+        token = await desk.sign_in("opaque", "s1", groups=["ann"])
+        bare = idp.logout_request("ann").replace(BARE, "")
+        assert "no SessionIndex" in await desk.refusal(idp.redirected("SAMLRequest", bare))
+        assert await desk.there(token)
+        await desk.told(idp.redirected("SAMLRequest", idp.logout_request("opaque")))
+        assert not await desk.there(token)
 
 
-async def test_leaving_tells_the_provider_once(desk: Desk) -> None:
-    token_hash = await desk.sign_in("ann", "s1")
-    url = await desk.corp.logouts.leave(token_hash)
-    root = message_in(url)
+async def test_a_session_that_ends_while_its_sign_in_is_under_way_ends_it(desk: Desk) -> None:
+    corp, idp = desk.corp, desk.corp.idp
+    asked = await corp.ask()
+    found = await corp.finish(asked, idp.signed(asked.request))
+    await desk.told(idp.redirected("SAMLRequest", idp.logout_request()))
+    with pytest.raises(NotAuthenticated):
+        await desk.logins.issue(found.identity, found.lasts_s)
+    corp.clock.pass_s(1)
+    assert await desk.there(await desk.sign_in("ann", "s1")), "a newer one may have its number"
+
+
+async def test_a_provider_may_be_set_to_leave_grants_alone(place: Place, tmp_path: Path) -> None:
+    async with around(place, tmp_path, logout_ends_grants=False) as corp:
+        told = await Desk(corp).told(corp.idp.redirected("SAMLRequest", corp.idp.logout_request()))
+        assert not told.grants
+
+
+async def test_leaving_tells_the_provider_who_and_which_session(corp: Around) -> None:
+    asked = await corp.ask()
+    found = await corp.finish(asked, corp.idp.signed(asked.request))
+    root = message_in(await corp.logouts.leave(found.leave))
     assert root.tag == f"{{{SAMLP}}}LogoutRequest"
     text = etree.tostring(root).decode()
     assert ">ann</saml:NameID>" in text
     assert ">s1</samlp:SessionIndex>" in text
-    assert await desk.corp.logouts.leave(token_hash) == ""
-    assert await desk.corp.logouts.leave("of-a-local-user") == ""
+    for forged in ("", "x", found.leave[:-4] + "AAAA", asked.cookie):
+        with pytest.raises(TokenRefused):
+            await corp.logouts.leave(forged)
+
+
+async def test_a_name_too_long_for_a_cookie_is_not_kept(place: Place, tmp_path: Path) -> None:
+    async with around(place, tmp_path, subject="groups") as corp:
+        asked = await corp.ask()
+        data = corp.idp.signed(asked.request, groups=["ann"], subject="a" * 2000)
+        assert (await corp.finish(asked, data)).leave == ""
 
 
 async def test_the_providers_answer_is_read(desk: Desk) -> None:
     idp = desk.corp.idp
-    good = (
-        idp.logout_request().replace("LogoutRequest", "LogoutResponse")
-        .replace("<samlp:SessionIndex>s1</samlp:SessionIndex>",
-                 '<samlp:Status><samlp:StatusCode'
-                 ' Value="urn:oasis:names:tc:SAML:2.0:status:Success"/></samlp:Status>')
-    )  # fmt: skip
-    assert await desk.arrive(idp.redirected("SAMLResponse", good)) == ""
+    status = (
+        "<samlp:Status><samlp:StatusCode"
+        ' Value="urn:oasis:names:tc:SAML:2.0:status:Success"/></samlp:Status>'
+    )
+    good = idp.logout_request().replace("LogoutRequest", "LogoutResponse").replace(BARE, status)
+    told = await desk.told(idp.redirected("SAMLResponse", good))
+    assert (told.keys, told.answer) == ((), "")
     failed = good.replace("status:Success", "status:Responder")
     assert "Responder" in await desk.refusal(idp.redirected("SAMLResponse", failed))
 
@@ -179,6 +222,12 @@ EVASIONS = {
         lambda idp: idp.redirected("SAMLRequest", idp.logout_request("ann<!-- -->.evil")),
         "comment",
     ),
+    "more sessions than anybody has": (
+        lambda idp: idp.redirected(
+            "SAMLRequest", idp.logout_request().replace(BARE, BARE * 101)
+        ),
+        "more than 100",
+    ),
     "nothing": (lambda idp: "", "SAML message"),
     "not compressed": (
         lambda idp: "SAMLRequest=AAAA&SigAlg=x&Signature=AAAA", "not one that is taken",
@@ -190,16 +239,17 @@ EVASIONS = {
 async def test_what_the_provider_did_not_ask_for_ends_nothing(
     desk: Desk, make: object, why: str
 ) -> None:
-    token_hash = await desk.sign_in("ann", "s1")
+    token = await desk.sign_in("ann", "s1")
     assert callable(make)
     assert why in await desk.refusal(make(desk.corp.idp))
-    assert await desk.there(token_hash)
+    assert await desk.there(token)
 
 
 async def test_a_request_shown_again_ends_nothing(desk: Desk) -> None:
     idp = desk.corp.idp
     query = idp.redirected("SAMLRequest", idp.logout_request())
-    await desk.arrive(query)
-    token_hash = await desk.sign_in("ann", "s1")
+    await desk.told(query)
+    desk.corp.clock.pass_s(1)
+    token = await desk.sign_in("ann", "s1")
     assert "used before" in await desk.refusal(query)
-    assert await desk.there(token_hash)
+    assert await desk.there(token)

@@ -96,6 +96,7 @@ def test_comments_in_metadata_do_not_count(idp: Idp) -> None:
         assert found.public_key() == idp.key.public_key()
 
 
+@pytest.mark.cap("MAX_SAML_METADATA_BYTES")
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -201,6 +202,7 @@ async def test_expired_metadata_signs_nobody_in_until_it_is_renewed(
     assert (await provider.metadata()).valid_until == NOW + 5000
 
 
+@pytest.mark.cap("SAML_METADATA_TTL_S")
 async def test_metadata_at_an_address_is_asked_for_now_and_then(
     clock: SteppedClock, idp: Idp, site: Site
 ) -> None:
@@ -224,6 +226,7 @@ async def test_metadata_at_an_address_is_asked_for_now_and_then(
     await providers.close()
 
 
+@pytest.mark.cap("SAML_METADATA_STALE_S")
 async def test_known_metadata_counts_for_a_day_while_its_address_is_down(
     clock: SteppedClock, idp: Idp, site: Site
 ) -> None:

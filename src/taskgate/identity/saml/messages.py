@@ -12,8 +12,6 @@ from taskgate.identity.saml.assertion import NameId
 from taskgate.identity.saml.names import POST, SAML, SAMLP, SUCCESS
 from taskgate.identity.saml.xml import Element, instant
 
-_REQUESTER = "urn:oasis:names:tc:SAML:2.0:status:Requester"
-
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -66,12 +64,12 @@ def logout_request(envelope: Envelope, name: NameId, session_index: str) -> byte
     return etree.tostring(root)
 
 
-def logout_response(envelope: Envelope, in_response_to: str, *, done: bool) -> bytes:
-    """Answers the provider's own logout request."""
+def logout_response(envelope: Envelope, in_response_to: str) -> bytes:
+    """Answers the provider's own logout request, which was carried out."""
     root = _message("LogoutResponse", envelope)
     root.set("InResponseTo", in_response_to)
     status = etree.SubElement(root, f"{{{SAMLP}}}Status")
-    etree.SubElement(status, f"{{{SAMLP}}}StatusCode", Value=SUCCESS if done else _REQUESTER)
+    etree.SubElement(status, f"{{{SAMLP}}}StatusCode", Value=SUCCESS)
     return etree.tostring(root)
 
 

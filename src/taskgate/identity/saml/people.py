@@ -1,7 +1,10 @@
 """From an assertion to an Identity."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
+
+import msgspec
 
 from taskgate.identity.oidc.claims import MAX_SUBJECT_CHARS
 from taskgate.identity.oidc.people import groups_of
@@ -33,17 +36,35 @@ def identity_of(
     settings: SamlSettings, own_entity_id: str, assertion: Assertion, authenticated_at: float
 ) -> Identity:
     """Who a checked assertion speaks of. Raises: TokenRefused."""
-    context = (("authn_context", assertion.context),) if assertion.context else ()
     return Identity(
         subject=_subject(settings, own_entity_id, assertion),
         issuer=settings.name,
         groups=groups_of(settings.groups, assertion.attributes),
         authenticated_at=authenticated_at,
         method=METHOD,
-        claims=context,
-        authentication=Authentication(
-            _METHODS.get(assertion.context, frozenset()), assertion.context, authenticated_at
-        ),
+        authentication=_authentication(settings, assertion, authenticated_at),
+    )
+
+
+def session_of(name: NameId, index: str) -> str:
+    """One name for a session at a provider. A SessionIndex alone is none: providers may give the
+    same ones to different people (core section 2.7.2)."""
+    written = msgspec.json.encode((name, index))
+    return hashlib.sha256(written).hexdigest()
+
+
+def _authentication(
+    settings: SamlSettings, assertion: Assertion, authenticated_at: float
+) -> Authentication:
+    name, index, context = assertion.name_id, assertion.session_index, assertion.context
+    if len(context) > MAX_SUBJECT_CHARS or not context.isprintable():
+        context = ""
+    stronger = frozenset({MULTI_FACTOR} if context in settings.mfa_contexts else ())
+    return Authentication(
+        amr=_METHODS.get(context, frozenset()) | stronger,
+        acr=context,
+        auth_time=min(assertion.authenticated_at, authenticated_at),
+        session=session_of(name, index) if name is not None and index else "",
     )
 
 
@@ -54,7 +75,11 @@ def _subject(settings: SamlSettings, own_entity_id: str, assertion: Assertion) -
             raise TokenRefused(f"the attribute {settings.subject} has not one value")
         subject = values[0]
     else:
-        subject = _named(settings, own_entity_id, assertion.name_id)
+        return subject_named(settings, own_entity_id, assertion.name_id)
+    return _proper(subject)
+
+
+def _proper(subject: str) -> str:
     if (
         not 0 < len(subject) <= MAX_SUBJECT_CHARS
         or not subject.isprintable()
@@ -64,7 +89,8 @@ def _subject(settings: SamlSettings, own_entity_id: str, assertion: Assertion) -
     return subject
 
 
-def _named(settings: SamlSettings, own_entity_id: str, name: NameId | None) -> str:
+def subject_named(settings: SamlSettings, own_entity_id: str, name: NameId | None) -> str:
+    """The subject whom a NameID names. Raises: TokenRefused."""
     if name is None:
         raise TokenRefused("the assertion names nobody")
     if name.format == TRANSIENT:
@@ -76,4 +102,4 @@ def _named(settings: SamlSettings, own_entity_id: str, name: NameId | None) -> s
         raise TokenRefused("the assertion's NameID is qualified by another provider")
     if name.sp_name_qualifier not in ("", own_entity_id):
         raise TokenRefused("the assertion's NameID is qualified for another service")
-    return name.value
+    return _proper(name.value)

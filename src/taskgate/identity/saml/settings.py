@@ -15,7 +15,9 @@ class SamlSettings:
 
     `entity_id` is the provider's; `metadata` where its metadata is, a file or an https address,
     signed by `metadata_certificate` where that is given. `subject` is the attribute that names a
-    person, "" for the NameID. `contexts` are the AuthnContext classes asked for, any of them.
+    person, "" for the NameID. `contexts` are the AuthnContext classes asked for, any of them, and
+    `mfa_contexts` those that stand for more than one factor. `logout_ends_grants`: whom the
+    provider signs out loses grants and live sessions too.
     """
 
     name: str
@@ -28,6 +30,8 @@ class SamlSettings:
     subject: str = ""
     groups: GroupMapping = field(default_factory=GroupMapping)
     contexts: tuple[str, ...] = ()
+    mfa_contexts: tuple[str, ...] = ()
+    logout_ends_grants: bool = True
     unsolicited: bool = False
     sign_in_s: float = 3600.0
 

@@ -28,15 +28,20 @@ from taskgate.identity.saml.people import identity_of
 from taskgate.identity.saml.provider import SamlProvider, SamlProviders
 from taskgate.identity.saml.redirects import decoded, redirect_to
 from taskgate.identity.saml.response import read_response
+from taskgate.identity.saml.settings import SamlSettings
 from taskgate.model import limits
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig
 from taskgate.model.identity import Identity
 from taskgate.model.ports import OnceStore
 
+LEAVE: Final = "saml-leave"
 LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):([1-9][0-9]{0,4})/callback\Z")
 # The cookie must stay below what browsers keep.
 _MAX_NEXT_CHARS: Final = 500
+_MAX_LEAVE_CHARS: Final = 1_000
+_CONTEXT: Final = re.compile(r"[!-~]{1,255}\Z")
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
@@ -58,14 +63,22 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who it is, how long the sign-in is to last, and what the provider calls it."""
+    """Who it is, how long the sign-in is to last, the page to go on with, and what signs out at
+    the provider too (sealed; empty: nothing)."""
 
     identity: Identity
     provider: str
     lasts_s: float
-    name_id: NameId | None
-    session_index: str
     next: str
+    leave: str = field(repr=False)
+
+
+class Leave(msgspec.Struct):
+    """What a sign-in's holder keeps to sign out at the provider."""
+
+    provider: str
+    name: NameId
+    index: str
 
 
 class _Asked(msgspec.Struct):
@@ -76,6 +89,7 @@ class _Asked(msgspec.Struct):
     state: str
     challenge: str
     fresh: bool
+    contexts: tuple[str, ...]
     until: float
 
 
@@ -100,9 +114,8 @@ class _Arrived(msgspec.Struct):
     identity: Identity
     lasts_until: float
     challenge: str
-    name_id: NameId | None
-    session_index: str
     next: str
+    leave: str
 
 
 class SamlSignIns:
@@ -126,9 +139,17 @@ class SamlSignIns:
         self._console = console
 
     async def begin(
-        self, name: str, redirect: str, challenge: str, *, fresh: bool = False
+        self,
+        name: str,
+        redirect: str,
+        challenge: str,
+        *,
+        fresh: bool = False,
+        demand: SignInDemand | None = None,
     ) -> Begun:
         """For a command, which listens at `redirect` and keeps the verifier of `challenge`.
+        `fresh` asks the provider to make the person prove themselves anew, `demand` to do it as a
+        task wants. Whether it did so, the task's own check tells.
 
         Raises: NotFound, BadConfig, ProviderUnavailable.
         """
@@ -137,9 +158,11 @@ class SamlSignIns:
             raise BadConfig("the redirect must be http://127.0.0.1:PORT/callback")
         if not _CHALLENGE.match(challenge):
             raise BadConfig("the challenge must be the S256 of a verifier (RFC 7636)")
-        await self._location(self._providers.named(name))
+        provider = self._providers.named(name)
+        await self._location(provider)
+        fresh, contexts = _asking(provider.settings, demand, fresh=fresh)
         state, until = secrets.token_urlsafe(32), self._clock.now() + limits.SIGN_IN_FLOW_S
-        asked = _Asked(name, redirect, state, challenge, fresh, until)
+        asked = _Asked(name, redirect, state, challenge, fresh, contexts, until)
         query = urlencode({"flow": self._sealer.seal("saml-asked", asked)})
         return Begun(f"{self._base_url}/saml/start?{query}", state)
 
@@ -149,7 +172,12 @@ class SamlSignIns:
         if self._clock.now() >= asked.until:
             raise TokenRefused("the sign-in took too long")
         return await self._send(
-            asked.provider, asked.redirect, asked.state, asked.challenge, fresh=asked.fresh
+            asked.provider,
+            asked.redirect,
+            asked.state,
+            asked.challenge,
+            fresh=asked.fresh,
+            contexts=asked.contexts,
         )
 
     async def start_console(self, name: str, next_page: str) -> Sent:
@@ -185,8 +213,9 @@ class SamlSignIns:
         found = await asyncio.to_thread(
             read_response, decoded(response), expected, metadata.certificates, keys
         )
-        contexts = provider.settings.contexts
-        if contexts and found.context not in contexts:
+        contexts, stronger = provider.settings.contexts, provider.settings.mfa_contexts
+        # Not what a command asked for: anybody may begin one.
+        if contexts and found.context not in (*contexts, *stronger):
             raise TokenRefused("the person did not sign in by any of the ways asked for")
         # An answer to this gateway's request cannot be older than the request; one that nobody
         # asked for can, and a provider's clock that is ahead must not outlive a cut-off.
@@ -194,7 +223,8 @@ class SamlSignIns:
         at = max(0.0, min(found.authenticated_at, now) - skew_s)
         identity = identity_of(provider.settings, provider.own.entity_id, found, at)
         await self._spend(provider, found, flow)
-        code = await self._keep(provider, found, identity, flow)
+        leave = self._leave(provider, found) if metadata.logout_url else ""
+        code = await self._keep(provider, found, identity, flow, leave)
         query = urlencode({"code": code} | ({"state": flow.state} if flow.state else {}))
         cookie = cookie if flow.request else self._sealer.seal("saml-flow", flow)
         return Sent(f"{flow.redirect}?{query}", cookie)
@@ -222,9 +252,8 @@ class SamlSignIns:
             arrived.identity,
             arrived.provider,
             arrived.lasts_until - self._clock.now(),
-            arrived.name_id,
-            arrived.session_index,
             arrived.next,
+            arrived.leave,
         )
 
     async def finish_console(self, code: str, cookie: str) -> SignedIn:
@@ -239,6 +268,7 @@ class SamlSignIns:
         challenge: str,
         *,
         fresh: bool = False,
+        contexts: tuple[str, ...] = (),
         verifier: str = "",
         next_page: str = "",
     ) -> Sent:
@@ -251,7 +281,7 @@ class SamlSignIns:
             Envelope(request, now, location, provider.own.entity_id),
             provider.own.assertion_url,
             name_id_format=provider.settings.name_id_format,
-            contexts=provider.settings.contexts,
+            contexts=contexts or provider.settings.contexts,
             fresh=fresh,
         )
         url = redirect_to(location, message, relay, self._providers.key.key, request=True)
@@ -311,8 +341,21 @@ class SamlSignIns:
         ):
             raise TokenRefused("the sign-in was used before")
 
+    def _leave(self, provider: SamlProvider, found: Assertion) -> str:
+        name = found.name_id
+        # With more, it would not fit into a cookie.
+        if name is None or len(name.value) + len(found.session_index) > _MAX_LEAVE_CHARS:
+            return ""
+        kept = Leave(provider.settings.name, name, found.session_index)
+        return self._sealer.seal(LEAVE, kept)
+
     async def _keep(
-        self, provider: SamlProvider, found: Assertion, identity: Identity, flow: _Flow
+        self,
+        provider: SamlProvider,
+        found: Assertion,
+        identity: Identity,
+        flow: _Flow,
+        leave: str,
     ) -> str:
         now = self._clock.now()
         lasts_until = now + provider.settings.sign_in_s
@@ -320,12 +363,25 @@ class SamlSignIns:
             lasts_until = min(lasts_until, found.session_until)
         code = secrets.token_urlsafe(32)
         arrived = _Arrived(
-            provider.settings.name, identity, lasts_until, flow.challenge, found.name_id,
-            found.session_index, flow.next,
-        )  # fmt: skip
+            provider.settings.name, identity, lasts_until, flow.challenge, flow.next, leave
+        )
         kept = msgspec.json.encode(arrived)
         await self._once.add(once_name("code", code), kept, now + limits.SAML_CODE_S, now)
         return code
+
+
+def _asking(
+    settings: SamlSettings, demand: SignInDemand | None, *, fresh: bool
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether the person is to prove themselves anew, and by which classes. Raises: BadConfig."""
+    if demand is None:
+        return fresh, ()
+    contexts = demand.acr or (settings.mfa_contexts if demand.mfa else ())
+    if any(not _CONTEXT.match(one) for one in contexts):
+        raise BadConfig("a class of AuthnContext is 1 to 255 characters without spaces")
+    # SAML cannot ask for a sign-in of the last so many minutes, only for a new one; and with
+    # no class to ask for, the provider would just repeat what it has.
+    return fresh or demand.within_s is not None or (demand.mfa and not contexts), contexts
 
 
 def _console(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What is good once, and which session at a provider a sign-in rests on.
+"""What is good once.
 
 Revision ID: 0003
 Revises: 0002
@@ -20,16 +20,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_once")),
     )
     op.create_index(op.f("ix_once_until"), "once", ["until"], unique=False)
-    op.create_table(
-        "provider_sessions",
-        sa.Column("token_hash", sa.Text(), nullable=False),
-        sa.Column("provider", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("session_index", sa.Text(), nullable=False),
-        sa.Column("until", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_provider_sessions")),
-    )
-    for column in ("provider", "name", "until"):
-        name = op.f(f"ix_provider_sessions_{column}")
-        op.create_index(name, "provider_sessions", [column], unique=False)
     op.execute("INSERT INTO counters (name, value) VALUES ('once', 0)")
