@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 from taskgate.identity.local import LocalUsers, normal_name
 from taskgate.identity.passwords import Passwords
 from taskgate.model import limits
+from taskgate.model.authentication import Authentication
 from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, OverLimit, StoreUnavailable
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.store.open import Store
@@ -66,6 +67,7 @@ async def test_a_person_signs_in_with_the_groups_of_now(users: LocalUsers) -> No
         frozenset({"analysts"}),
         authenticated_at=NOW + 1,
         method="password",
+        authentication=Authentication(frozenset({"pwd"}), auth_time=NOW + 1),
     )
     await users.set_groups("ann", frozenset({"data-leads"}), NOW + 2)
     again = await users.sign_in("ann", GOOD, NOW + 3)

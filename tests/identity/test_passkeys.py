@@ -114,6 +114,8 @@ async def test_an_honest_one_signs_in_by_itself(world: World) -> None:
         device.show(await world.passkeys.begin_sign_in(NOW)), NOW + 1
     )
     assert (identity.key, identity.method) == ("local:ann", "passkey")
+    assert identity.authentication.multi_factor
+    assert identity.authentication.auth_time == NOW + 1
     assert identity.groups == {"g"}
     (kept,) = (await world.store.factors.of("ann")).passkeys
     assert (kept.sign_count, kept.last_used_at) == (2, NOW + 1)

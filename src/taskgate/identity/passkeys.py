@@ -30,6 +30,7 @@ from fido2.webauthn import (
 from taskgate.identity.local import ISSUER
 from taskgate.identity.second_factors import hash_code, new_codes, tidy_label
 from taskgate.model import limits
+from taskgate.model.authentication import Authentication
 from taskgate.model.errors import BadConfig, NotAuthenticated
 from taskgate.model.factor import Challenge, Passkey
 from taskgate.model.factor_ports import FactorStore
@@ -188,6 +189,7 @@ class Passkeys:
             groups=user.groups,
             authenticated_at=now,
             method=METHOD,
+            authentication=Authentication(frozenset({"hwk", "user", "mfa"}), auth_time=now),
         )
 
     async def _ask(self, purpose: str, user: str, now: float) -> bytes:
