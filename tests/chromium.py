@@ -47,7 +47,8 @@ class Chromium:
     @property
     def text(self) -> str:
         """What a person can read."""
-        return str(self._ask("GET", f"/element/{self._find('body')}/text"))
+        # Not by way of an element: the page may be another one by then.
+        return str(self.run("return document.body ? document.body.innerText : ''"))
 
     @property
     def cookies(self) -> dict[str, dict[str, Any]]:

@@ -115,7 +115,7 @@ async def test_an_honest_one_signs_in_by_itself(world: World) -> None:
     )
     assert (identity.key, identity.method) == ("local:ann", "passkey")
     assert identity.authentication.multi_factor
-    assert identity.authentication.auth_time == identity.authenticated_at
+    assert identity.authentication.auth_time == NOW + 1
     assert identity.groups == {"g"}
     (kept,) = (await world.store.factors.of("ann")).passkeys
     assert (kept.sign_count, kept.last_used_at) == (2, NOW + 1)

@@ -72,7 +72,8 @@ async def world(place: Place) -> AsyncIterator[World]:
 
 async def test_an_app_counts_only_once_its_code_was_seen(world: World) -> None:
     begun = await world.second.enrol("ann", "", NOW)
-    assert (await world.users.sign_in("ann", GOOD, NOW)).method == "password"
+    alone = await world.users.sign_in("ann", GOOD, NOW)
+    assert (alone.method, alone.authentication.multi_factor) == ("password", False)
     with pytest.raises(Conflict):
         await world.second.confirm("ann", begun.authenticator.id, "000000", NOW)
     assert (await world.users.sign_in("ann", GOOD, NOW)).method == "password"
@@ -88,7 +89,10 @@ async def test_a_code_is_taken_once_and_none_before_it_any_more(world: World) ->
     secret, _, _ = await world.enrolled()
     at = NOW + 10 * STEP
     code, earlier = code_of(secret, step_at(at)), code_of(secret, step_at(at) - 1)
-    assert (await world.users.sign_in("ann", GOOD, at, code=code)).method == "password+otp"
+    identity = await world.users.sign_in("ann", GOOD, at, code=code)
+    assert identity.method == "password+otp"
+    assert identity.authentication.multi_factor
+    assert identity.authentication.auth_time == at
     told = {await world.refused(code, at), await world.refused(earlier, at)}
     later = code_of(secret, step_at(at) + 1)
     assert await world.users.sign_in("ann", GOOD, at, code=later)

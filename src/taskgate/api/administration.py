@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from taskgate.api.caller import CallerHere, PartsHere, need
-from taskgate.api.shapes import (
+from taskgate.api.keeping_shapes import (
     GroupsAsked,
     PasswordAsked,
     SecretAsked,

@@ -125,7 +125,7 @@ def user_add(
     password = ask_password(f"Password for {name}", from_stdin=password_stdin, confirm=True)
     groups = group or []
     if config is None:
-        from taskgate.api.shapes import UserShown
+        from taskgate.api.keeping_shapes import UserShown
 
         body = {"name": name, "groups": groups, "password": password, "agent_for": agent_for}
         signed_in().post("/v1/users", UserShown, body)
@@ -230,7 +230,7 @@ def user_reset_mfa(name: str, config: OnHost = None) -> None:
 
 def user_list(config: OnHost = None, as_json: Json = False) -> None:
     """List local users."""
-    from taskgate.api.shapes import UserShown
+    from taskgate.api.keeping_shapes import UserShown
 
     if config is None:
         found = signed_in().get_list("/v1/users", UserShown)
@@ -308,7 +308,7 @@ def secret_remove(name: str, config: OnHost = None) -> None:
 
 def secret_list(config: OnHost = None, as_json: Json = False) -> None:
     """List stored secrets by name; no value is ever shown."""
-    from taskgate.api.shapes import SecretShown
+    from taskgate.api.keeping_shapes import SecretShown
 
     if config is None:
         found = signed_in().get_list("/v1/secrets", SecretShown)

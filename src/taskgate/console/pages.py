@@ -26,6 +26,7 @@ def login_page(request: Request, where: str, error: TaskgateError | None = None)
             *(("oidc", name) for name in outside.sign_ins.names),
             *(("saml", name) for name in saml),
         ],
+        "local": people.users.enabled,
         "passkeys": people.passkeys is not None and people.users.enabled,
     }
     response = page(request, "login.html", values, status=status, cookie=cookie, scripted=True)

@@ -80,6 +80,7 @@ class BreakGlasses:
                 hint="break_glass in a task's file says who may",
             )
         rule = ensure_may_break_glass(task, identity)
+        ensure_sign_in(task, identity, self._clock.now())
         if resource is not None and resource not in task.resources:
             raise Denied(
                 f"task {task_name} does not reach the resource {resource}",
@@ -154,6 +155,7 @@ class BreakGlasses:
             raise Denied(f"task {one.task} is not as it was", rule=one.rule)
         rule = ensure_may_break_glass(task, identity)
         now = self._clock.now()
+        ensure_sign_in(task, identity, now)
         ensure_sign_in(task, identity, now)
         grant = Grant(
             id=new_id("g"),
