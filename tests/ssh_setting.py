@@ -87,6 +87,37 @@ class SshSetting:
             env={**self.environment(token or self.grant(task)), **(more or {})},
         )  # fmt: skip
 
+    def sftp(self, task: str, *lines: str, token: str = "") -> "subprocess.CompletedProcess[str]":
+        """OpenSSH's sftp with a batch of commands; `-` before one lets the rest go on."""
+        return subprocess.run(
+            ["sftp", "-o", "BatchMode=no", *self._common("-P"), "-b", "-", f"{task}@localhost"],
+            input="".join(f"{line}\n" for line in lines),
+            capture_output=True, text=True, check=False, timeout=90,
+            env=self.environment(token or self.grant(task)),
+        )  # fmt: skip
+
+    def scp(self, task: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """OpenSSH's scp; HOST in the arguments is the gate."""
+        told = [one.replace("HOST", f"{task}@localhost") for one in arguments]
+        return subprocess.run(
+            ["scp", *self._common("-P"), *told],
+            capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL,
+            env=self.environment(self.grant(task)),
+        )  # fmt: skip
+
+    def started_scp(self, task: str, *arguments: str) -> "subprocess.Popen[str]":
+        """The same, not waited for."""
+        told = [one.replace("HOST", f"{task}@localhost") for one in arguments]
+        return subprocess.Popen(
+            ["scp", *self._common("-P"), *told],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=self.environment(self.grant(task)),
+        )  # fmt: skip
+
+    def _common(self, port: str) -> list[str]:
+        known = self.client / "known_hosts"
+        return [*OPTIONS, "-o", f"UserKnownHostsFile={known}", port, str(self.port)]
+
     def start(
         self, task: str, command: str, *options: str, token: str = ""
     ) -> "subprocess.Popen[str]":

@@ -6,7 +6,7 @@ recording out before any byte goes to the resource.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -128,6 +128,14 @@ class TaskGate:
         if self._bounds is None or self._bounds[0] != policy_version:
             self._bounds = (policy_version, bounds_of(task, self.grant))
         return self._bounds[1]
+
+    def speaks_of(self, verbs: Iterable[str]) -> bool:
+        """Whether any permit or hold of the task is about one of `verbs`."""
+        task = self._policies.current.tasks.get(self.info.task)
+        return task is not None and (
+            task.otherwise is Outcome.HOLD
+            or any(task.permits.of(verb) or task.holds.of(verb) for verb in verbs)
+        )
 
     def masks(self) -> MaskSet:
         task = self._policies.current.tasks.get(self.info.task)

@@ -14,6 +14,7 @@ import structlog
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
+from taskgate.gateway.ssh_files import FilesChannel
 from taskgate.model.action import Action
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
@@ -28,7 +29,7 @@ from taskgate.model.errors import (
 from taskgate.model.event import EventKind
 from taskgate.protocols.ssh.conversation import Asked, ClientChannel, ClientLine, Ended, Host
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
-from taskgate.protocols.ssh.requests import ExecRequest, exec_request
+from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest, exec_request
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +55,12 @@ class _Run:
     statement_s: float | None = None
     left_out: tuple[str, ...] = ()
     finished: bool = False
+    files: FilesChannel | None = None
+    reading_since: float | None = None
+
+    @property
+    def under_way(self) -> bool:
+        return self.started_at is not None or self.reading_since is not None
 
 
 class _Held:
@@ -131,6 +138,9 @@ class SshSession:
 
     async def _answer(self, channel: ClientChannel) -> None:
         gate = self.gate
+        if channel.asked.subsystem == SFTP and gate.speaks_of(FILE_VERBS):
+            await self._files(channel)
+            return
         asked = self._read(channel.asked)
         decision = gate.judge(asked.request.actions)
         admission = gate.admit(asked.request, decision)
@@ -148,6 +158,20 @@ class SshSession:
         host = await self._reach()
         await gate.recording.settle()
         await self._run(channel, asked, number, decision, host)
+
+    async def _files(self, channel: ClientChannel) -> None:
+        """SFTP: each operation is a request of its own."""
+        files = FilesChannel(self.gate, channel, self._around.holding, self._clock, self._spawn)
+        run = self._runs[channel]
+        try:
+            host = await self._reach()
+            await self.gate.recording.settle()
+            run.files, run.reading_since = files, self._clock.monotonic()
+            ended = await host.join_subsystem(channel, SFTP, files)
+        finally:
+            if not self._over:
+                files.ended("the channel was closed")
+        channel.exit_as(ended)
 
     def _read(self, asked: Asked) -> ExecRequest:
         """Raises: Denied, Unreadable; recorded."""
@@ -246,7 +270,7 @@ class SshSession:
         if idle_s is None:
             return
         silent = min(
-            (channel.seconds_silent for channel, run in self._runs.items() if run.started_at),
+            (channel.seconds_silent for channel, run in self._runs.items() if run.under_way),
             default=0.0 if self._runs else monotonic - self._last_active,
         )
         if silent > idle_s:
@@ -277,6 +301,8 @@ class SshSession:
             for channel, run in self._runs.items():
                 run.task.cancel(why)
                 self._finished(channel, run, None, why)
+                if run.files is not None:
+                    run.files.ended(why)
             facts = {"reason": why, "requests": self.gate.requests}
             self.gate.note(EventKind.SESSION_CLOSED, facts)
             self.gate.recording.flush()

@@ -197,3 +197,7 @@ MAX_CHANNEL_VARIABLES = 100
 MAX_VARIABLE_BYTES = 32 * KIB
 # Secrets that one connection may try.
 MAX_SIGN_IN_TRIES = 6
+# SFTP: one packet (OpenSSH's own cap), requests of one channel that wait, its open files.
+MAX_SFTP_PACKET_BYTES = 256 * KIB + 1_024
+MAX_SFTP_PENDING = 1_000
+MAX_SFTP_HANDLES = 1_000

@@ -155,6 +155,10 @@ class NamePattern:
             n is None or p.matches(n) for p, n in zip(self.parts, name, strict=True)
         )
 
+    def may_match_below(self, name: tuple[str | None, ...]) -> bool:
+        """Whether a name that begins with `name` might match."""
+        return not self.parts or bool(_places(self.parts, name, _may_match))
+
     def covers(self, other: "NamePattern") -> bool:
         """Whether every name that `other` matches is surely matched by this one too."""
         if not self.parts or self.parts == other.parts:
@@ -185,8 +189,17 @@ def _spans(
     name: tuple[str | None, ...],
     fits: Callable[[PartPattern, str | None], bool],
 ) -> bool:
-    """Matching with `**`. Keeps the set of places in the pattern that the name may have come to,
-    so it costs parts times parts at most, whatever the name."""
+    """Matching with `**`."""
+    return len(pattern) in _places(pattern, name, fits)
+
+
+def _places(
+    pattern: tuple[PartPattern, ...],
+    name: tuple[str | None, ...],
+    fits: Callable[[PartPattern, str | None], bool],
+) -> set[int]:
+    """The places in the pattern that the name may have come to. It costs parts times parts at
+    most, whatever the name."""
     places = _past_spans(pattern, {0})
     for part in name:
         went = set()
@@ -198,8 +211,8 @@ def _spans(
                 went.add(place if pattern[place].many else place + 1)
         places = _past_spans(pattern, went)
         if not places:
-            return False
-    return len(pattern) in places
+            break
+    return places
 
 
 def _past_spans(pattern: tuple[PartPattern, ...], places: set[int]) -> set[int]:

@@ -22,6 +22,8 @@ UNGATED_KINDS = frozenset({"builtin", "safe_setting"})
 ANY_COLUMN = "*"
 # What lies in any schema lies within these.
 _HOLDS_EVERYTHING = frozenset({"database", "owned"})
+# Verbs about a path and all below it.
+_WITH_ALL_BELOW = frozenset({"rename", "link"})
 # What CASCADE takes along: anything of any kind.
 _DEPENDENT = "dependent"
 
@@ -114,7 +116,13 @@ def why_not(rule: Rule, entry: Entry, subject: Subject, vocabulary: RuleVocabula
 
 def _is_within(pattern: NamePattern, subject: Subject) -> bool:
     """Whether what the action names holds objects that `pattern` is about: `DROP SCHEMA sales`
-    drops `sales.orders` too."""
+    drops `sales.orders` too, and a folder is renamed with all below it."""
+    if subject.action.kind == "path":
+        return (
+            subject.action.verb in _WITH_ALL_BELOW
+            and subject.name is not None
+            and pattern.may_match_below(subject.name)
+        )
     if len(pattern.parts) != 2 or subject.name is None:
         return False
     if subject.action.kind in _HOLDS_EVERYTHING:

@@ -19,16 +19,28 @@ _VERBS = (
         _S,
     ),
     VerbSpec("env", "set an environment variable, by name", _S),
-    VerbSpec("read", "read a file", _P),
-    VerbSpec("write", "create or change a file", _P),
-)
+    VerbSpec("read", "read a file (SFTP, scp, `<`)", _P),
+    VerbSpec("write", "create or change a file or make a folder (SFTP, scp, `>`)", _P),
+    VerbSpec("list", "see a folder's names, and what a path is (SFTP)", _P),
+    VerbSpec("remove", "remove a file or a folder; a deny or hold of write counts too", _P,
+             also=("write",)),
+    VerbSpec("rename", "rename, judged at both ends and for all below; a deny or hold of remove or"
+             " write counts too", _P, also=("remove", "write")),
+    VerbSpec("link", "make a link, judged at both ends; a deny or hold of read or write counts too",
+             _P, also=("read", "write")),
+    VerbSpec("attributes", "set a mode, an owner or times; a deny or hold of write counts too", _P,
+             also=("write",)),
+)  # fmt: skip
 
 SSH = RuleVocabulary(
     protocol="ssh",
     default_port=22,
     verbs={verb.name: verb for verb in _VERBS},
-    groups={},
-    group_about={},
+    groups={
+        "see": ("read", "list"),
+        "change": ("write", "remove", "rename", "attributes"),
+    },
+    group_about={"see": "read and list", "change": "write, remove, rename and attributes"},
     default_schema="",
     system_schemas=frozenset(),
     revealing=frozenset(),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from taskgate.model.errors import TaskgateError
+
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
@@ -84,6 +86,38 @@ class ClientChannel(Protocol):
         ...
 
 
+class StreamSides(Protocol):
+    """Where a stream's bytes go."""
+
+    def to_client(self, data: bytes) -> None: ...
+
+    def to_host(self, data: bytes) -> None: ...
+
+    def end_host_input(self) -> None: ...
+
+    def read_client(self, wanted: bool) -> None:
+        """Whether more of the client may come. The host's own pace is kept all the same."""
+        ...
+
+    def fail(self, error: TaskgateError) -> None:
+        """Ends the stream: whoever waits for its end gets `error`."""
+        ...
+
+
+class Stream(Protocol):
+    """What reads both directions of a channel before they pass."""
+
+    def attach(self, sides: StreamSides) -> None: ...
+
+    def from_client(self, data: bytes) -> None: ...
+
+    def client_ended(self) -> None:
+        """The client sends no more."""
+        ...
+
+    def from_host(self, data: bytes) -> None: ...
+
+
 class Host(Protocol):
     """A connection to a resource."""
 
@@ -98,6 +132,13 @@ class Host(Protocol):
         stays open. `max_bytes` is the most that may be answered. Cancelling ends it at the host.
 
         Raises: UpstreamFault.
+        """
+        ...
+
+    async def join_subsystem(self, channel: ClientChannel, name: str, stream: Stream) -> Ended:
+        """Starts a subsystem and passes both directions through `stream` until it has ended.
+
+        Raises: UpstreamFault, and what the stream failed with.
         """
         ...
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from taskgate.model.action import Action, Request
 from taskgate.model.errors import Denied
 from taskgate.protocols.ssh.commands import Command, read_command
 from taskgate.protocols.ssh.conversation import Asked
 from taskgate.protocols.ssh.programs import base_name
+
+SFTP: Final = "sftp"
+FILE_VERBS: Final = ("read", "write", "list", "remove", "rename", "link", "attributes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,12 @@ def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
 
     Raises: Denied for what has no verb yet, Unreadable.
     """
+    if asked.subsystem == SFTP:
+        raise Denied(
+            "SFTP: no rule of this task is about files",
+            rule="unknown is refused",
+            hint="a task permits read, write, list ... by path",
+        )
     if asked.subsystem is not None:
         raise Denied(
             f"the subsystem {asked.subsystem[:40]}: nothing permits it",

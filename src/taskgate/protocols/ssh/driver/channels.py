@@ -10,8 +10,9 @@ from typing import Any, Final, cast
 import asyncssh
 from asyncssh import SSHClientChannel, SSHServerChannel
 
+from taskgate.model.errors import TaskgateError
 from taskgate.model.limits import MAX_CHANNEL_VARIABLES, MAX_VARIABLE_BYTES
-from taskgate.protocols.ssh.conversation import Asked, Ended, Terminal, Visitor
+from taskgate.protocols.ssh.conversation import Asked, Ended, Stream, Terminal, Visitor
 
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 MAX_PACKET_BYTES: Final = 32 * 1024
@@ -53,6 +54,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def __init__(self, visitor: Visitor) -> None:
         self.asked = Asked()
         self.host: HostSide | None = None
+        self.stream: Stream | None = None
         self.bytes_to_host = 0
         self.bytes_to_client = 0
         self._visitor = visitor
@@ -64,6 +66,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._channel: GateChannel | None = None
         self._ended_input = False
         self._exited = False
+        self._host_takes = True
+        self._stream_takes = True
         self.full = False
 
     # What asyncssh says.
@@ -102,13 +106,22 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._last = self._loop.time()
         if self.host is not None:
             self.bytes_to_host += len(data)
-            self.host.write(data)
+            if self.stream is not None:
+                self.stream.from_client(data)
+            else:
+                self.host.write(data)
 
     def eof_received(self) -> bool:
         self._ended_input = True
         if self.host is not None:
-            self.host.end_input()
+            self._end_host_input()
         return True
+
+    def _end_host_input(self) -> None:
+        if self.stream is not None:
+            self.stream.client_ended()
+        elif self.host is not None:
+            self.host.end_input()
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         if self.host is not None:
@@ -153,12 +166,17 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self._channel.joined = True
             self._channel.resume_reading()
         if self._ended_input:
-            host.end_input()
+            self._end_host_input()
 
-    def read(self, wanted: bool) -> None:
+    def read(self, wanted: bool, *, stream: bool = False) -> None:
+        """Reads the client while both the host's channel and the stream take more."""
+        if stream:
+            self._stream_takes = wanted
+        else:
+            self._host_takes = wanted
         if self._channel is None:
             return
-        if wanted:
+        if self._stream_takes and self._host_takes:
             self._channel.resume_reading()
         else:
             self._channel.pause_reading()
@@ -216,6 +234,9 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
         self._client.join(self)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
+        if self._client.stream is not None and datatype is None:
+            self._client.stream.from_host(data)
+            return
         most = self._max_bytes
         if self._over or (most is not None and self._client.bytes_to_client + len(data) > most):
             self._over = True
@@ -226,6 +247,24 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
     def eof_received(self) -> bool:
         self._client.end_output()
         return True
+
+    # What a stream asks (`conversation.StreamSides`).
+
+    def to_client(self, data: bytes) -> None:
+        self._client.write(data, None)
+
+    def to_host(self, data: bytes) -> None:
+        self.write(data)
+
+    def end_host_input(self) -> None:
+        self.end_input()
+
+    def read_client(self, wanted: bool) -> None:
+        self._client.read(wanted, stream=True)
+
+    def fail(self, error: TaskgateError) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error)
 
     def exit_status_received(self, status: int) -> None:
         self._status = status

@@ -12,7 +12,7 @@ import asyncssh
 from taskgate.model.errors import BadConfig, UpstreamFault
 from taskgate.model.limits import UPSTREAM_CONNECT_TIMEOUT_S
 from taskgate.model.resource import HostTrust, Resource
-from taskgate.protocols.ssh.conversation import ClientChannel, Ended, HostCredential
+from taskgate.protocols.ssh.conversation import ClientChannel, Ended, HostCredential, Stream
 from taskgate.protocols.ssh.driver import algorithms
 from taskgate.protocols.ssh.driver.channels import (
     MAX_PACKET_BYTES,
@@ -69,6 +69,27 @@ class HostConnection:
         finally:
             side.close()
         return ended
+
+    async def join_subsystem(self, channel: ClientChannel, name: str, stream: Stream) -> Ended:
+        """See `conversation.Host`."""
+        client = cast(ClientSide, channel)
+        side = HostSide(client, None)
+        client.stream = stream
+        stream.attach(side)
+        try:
+            await self._connection.create_session(
+                lambda: side, subsystem=name, env=None, send_env=(), encoding=None,
+                window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES, x11_forwarding=False,
+                request_pty=False,
+            )  # fmt: skip
+            return await side.ended
+        except (asyncssh.Error, OSError) as error:
+            raise UpstreamFault(
+                f"{self._where} did not start {name}: {_said(error)}",
+                hint="the host's own log may say why",
+            ) from None
+        finally:
+            side.close()
 
     @property
     def alive(self) -> bool:
