@@ -1,10 +1,14 @@
 """A refusal leaves the transaction, and the pipeline, as PostgreSQL itself would."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from taskgate.model.limits import RESOLUTION_TTL_S
 from tests.end_to_end.conftest import Setting
 
 DENIED = "DELETE FROM shop.orders WHERE id = 1"
@@ -134,6 +138,41 @@ def test_a_cancel_key_of_someone_else_cancels_nothing(setting: Setting) -> None:
     with setting.connect("everything") as one, setting.connect("everything") as other:
         other.cancel()
         assert one.execute("SELECT pg_sleep(0.3), 1").fetchone()[1] == 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("within", ["nothing", "a transaction"])
+def test_a_cancel_that_comes_while_names_are_looked_up_is_a_cancel_like_any_other(
+    setting: Setting, within: str
+) -> None:
+    """The gate's own question to the resource is what is cancelled; the session goes on."""
+    setting.behind("CREATE TABLE IF NOT EXISTS shop.seldom AS SELECT 1 AS a")
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    select = "SELECT a FROM shop.seldom"
+    with (
+        setting.connect("everything") as connection,
+        setting.server.connect(setting.database) as admin,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        if within == "a transaction":
+            connection.execute("BEGIN")
+        # No name is believed longer than this.
+        time.sleep(RESOLUTION_TTL_S)
+        with admin.transaction():
+            admin.execute("LOCK TABLE pg_catalog.pg_inherits IN ACCESS EXCLUSIVE MODE")
+            answer = pool.submit(connection.execute, select)
+            end = time.monotonic() + 20
+            while setting.behind(blocked) == "0":
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            connection.cancel()
+            with pytest.raises(errors.QueryCanceled, match="canceling statement"):
+                answer.result(20)
+        if within == "a transaction":
+            assert connection.info.transaction_status is TransactionStatus.INERROR
+            connection.execute("ROLLBACK")
+        for _ in range(2):
+            assert connection.execute(select).fetchone() == (1,)
+            time.sleep(0.1)
 
 
 def test_a_function_call_message_is_refused(setting: Setting) -> None:

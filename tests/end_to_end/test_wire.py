@@ -36,6 +36,15 @@ def test_a_notification_comes_from_the_process_that_the_client_knows(setting: Se
         assert heard.pid == connection.info.backend_pid
 
 
+def test_the_process_that_the_client_knows_is_the_resources(setting: Setting) -> None:
+    with setting.connect("everything") as connection, setting.connect("everything") as other:
+        own = connection.execute("SELECT pg_backend_pid()").fetchone()
+        assert own == (connection.info.backend_pid,)
+        other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
+        with pytest.raises(errors.AdminShutdown, match="administrator command"):
+            _until_it_fails(connection)
+
+
 def test_why_the_resource_ends_a_session_reaches_the_client(setting: Setting) -> None:
     with setting.connect("everything") as connection:
         (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)

@@ -93,7 +93,8 @@ NONSENSE = {
 }
 # What fits as far as messages go, and makes no sense as a catalog's answer.
 _NO_CATALOG = (
-    b"1\x00\x00\x00\x04"
+    b"3\x00\x00\x00\x04"
+    + b"1\x00\x00\x00\x04"
     + b"2\x00\x00\x00\x04"
     + b"D\x00\x00\x00\x0b\x00\x01\x00\x00\x00\x01x"
     + b"C\x00\x00\x00\x0dSELECT 1\x00"

@@ -109,6 +109,7 @@ def test_json_grammar_is_a_call_where_a_user_has_made_the_function() -> None:
         ("set app.name = 'x'", ["set app.name [setting]"]),
         ("set names 'UTF8'", ["set client_encoding [safe_setting]"]),
         ("set client_encoding = 'utf-8'", ["set client_encoding [safe_setting]"]),
+        ("set client_encoding = 'SQL_ASCII'", ["set client_encoding [safe_setting]"]),
         ("set standard_conforming_strings = on", ["set standard_conforming_strings [safe_setting]"]),
         ("reset client_encoding", ["set client_encoding [safe_setting]"]),
         ("set role bob", ["set_role bob [role]"]),

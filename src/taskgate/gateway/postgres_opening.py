@@ -56,8 +56,6 @@ class PostgresOpening:
         self._backing = backing
         self._contexts = contexts
         self._texts: OrderedDict[tuple[str, ...], JudgedTexts] = OrderedDict()
-        # Process ids at each resource to those that the gate's clients were told.
-        self._shown_ids: dict[str, dict[int, int]] = {}
         self._catalogs: OrderedDict[tuple[str, str], Catalogs] = OrderedDict()
 
     async def open(self, incoming: Incoming, request: StartupRequest) -> PostgresSession:
@@ -175,7 +173,6 @@ class PostgresOpening:
             self._backing.mask_key,
             f"{resource.name}\0{database}",
             lambda application: tag(info, application),
-            self._shown_ids.setdefault(resource.name, {}),
             record_rows=task is not None and task.record_rows,
         )
 
@@ -211,12 +208,8 @@ class PostgresOpening:
         session: PostgresSession,
     ) -> None:
         login = upstream.login
-        key = self._key(request.minor, session)
+        key = self._key(request.minor, session, login.key)
         session.cancel_key = key
-        if login.key is not None:
-            session.upstream_process = login.key.process_id
-            shown_ids = self._shown_ids[session.gate.info.resource]
-            shown_ids[session.upstream_process] = key.process_id
         parts = [AUTHENTICATION_OK]
         # The client is shown the name it gave, not the tag that the resource's log shows.
         shown = dict(login.parameters) | {"application_name": request.application_name}
@@ -225,10 +218,16 @@ class PostgresOpening:
         parts.append(messages.encode_ready_for_query(login.status))
         incoming.send(b"".join(parts))
 
-    def _key(self, minor: int, session: PostgresSession) -> BackendKey:
-        """A cancel key of the gate's own: 4 bytes of secret under protocol 3.0, 32 under 3.2."""
+    def _key(self, minor: int, session: PostgresSession, upstream: BackendKey | None) -> BackendKey:
+        """A cancel key of the gate's own: 4 bytes of secret under protocol 3.0, 32 under 3.2. The
+        process id is the resource's, since clients compare it with what they hear by
+        pg_backend_pid(), pg_stat_activity and notifications."""
         while True:
-            process_id = int.from_bytes(os.urandom(4), "big") & 0x7FFFFFFF
+            process_id = (
+                upstream.process_id
+                if upstream is not None
+                else int.from_bytes(os.urandom(4), "big") & 0x7FFFFFFF
+            )
             secret = os.urandom(4 if minor == 0 else 32)
             if self._rights.sessions.add_key(process_id, secret, session.cancel):
                 return BackendKey(process_id, secret)
@@ -238,7 +237,6 @@ class PostgresOpening:
         if session.cancel_key is not None:
             key = session.cancel_key
             self._rights.sessions.remove_key(key.process_id, key.secret)
-        self._shown_ids[session.gate.info.resource].pop(session.upstream_process, None)
         await self._opening.put_away(session.gate, why)
 
 

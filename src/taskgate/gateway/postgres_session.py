@@ -81,8 +81,7 @@ class _Side(asyncio.Protocol):
 
 
 class PostgresSession:
-    """The driver of one exchange. `cancel_key` is what its client may cancel it with,
-    `upstream_process` the session's process id at the resource."""
+    """The driver of one exchange. `cancel_key` is what its client may cancel it with."""
 
     def __init__(
         self,
@@ -96,7 +95,6 @@ class PostgresSession:
         self.gate = gate
         self.recording = gate.recording
         self.cancel_key: BackendKey | None = None
-        self.upstream_process = 0
         self._client = client
         self._upstream = upstream
         self._exchange = exchange

@@ -23,10 +23,9 @@ class NoGate:
 
 
 def exchange() -> Exchange:
-    shown: dict[int, int] = {}
     tag: Callable[[str], str] = str
     return Exchange(
-        cast(Gate, cast(Any, NoGate())), JudgedTexts(), Catalogs(), b"k" * 32, "db", tag, shown
+        cast(Gate, cast(Any, NoGate())), JudgedTexts(), Catalogs(), b"k" * 32, "db", tag
     )
 
 

@@ -6,9 +6,9 @@ rows of results are in `results`.
 Source: PostgreSQL documentation, "Message Flow".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from taskgate.model.errors import ProtocolViolation
+from taskgate.model.errors import ProtocolViolation, TaskgateError
 from taskgate.protocols.postgres import messages, tags
 from taskgate.protocols.postgres.asking import ask
 from taskgate.protocols.postgres.conversation import (
@@ -19,7 +19,7 @@ from taskgate.protocols.postgres.conversation import (
     Conversation,
 )
 from taskgate.protocols.postgres.effects import apply_effects
-from taskgate.protocols.postgres.errors import encode_error
+from taskgate.protocols.postgres.errors import Sqlstate, encode_error
 from taskgate.protocols.postgres.masked_output import scrubbed, scrubbed_payload
 from taskgate.protocols.postgres.pipeline import Expected, Run, Step
 from taskgate.protocols.postgres.requests import Requests
@@ -33,9 +33,7 @@ _LAST_WORDS = ("FATAL", "PANIC")
 class Answers:
     """The resource's half of the exchange.
 
-    `told_fatal`: the resource has said why it ends the session. `shown_ids` are the process ids
-    that clients of this resource were told, by those that the resource knows: a notification
-    names its sender's.
+    `told_fatal`: the resource has said why it ends the session.
     """
 
     def __init__(
@@ -45,7 +43,6 @@ class Answers:
         results: Results,
         mask_key: bytes,
         tag: Callable[[str], str],
-        shown_ids: Mapping[int, int],
     ) -> None:
         self._c = shared
         self._requests = requests
@@ -54,10 +51,9 @@ class Answers:
         self._tag = tag
         self._now = 0.0
         self._rolled_back = False
-        self._look_up_error = ""
+        self._look_up_error: TaskgateError | None = None
         self._untagged: str | None = None
         self.told_fatal = False
-        self._shown_ids = shown_ids
         self._handlers: dict[int, Callable[[bytes], None]] = {
             tags.DATA_ROW: results.single_row,
             tags.COPY_DATA: results.single_row,
@@ -187,7 +183,7 @@ class Answers:
             if head.step is Step.EXECUTE:
                 self._c.pipeline.done()
                 if head.answer is not None:
-                    head.answer(None, "")
+                    head.answer(None, None)
             return
         done = messages.parse_command_complete(frame)
         run.tags.append(done.tag)
@@ -261,7 +257,7 @@ class Answers:
         if run is not None:
             self._finish(run)
         if head.answer is not None:
-            error, self._look_up_error = self._look_up_error, ""
+            error, self._look_up_error = self._look_up_error, None
             head.answer(None, error)
         elif run is not None and run.over_told and status == IN_TRANSACTION:
             self._fail_transaction()
@@ -312,7 +308,7 @@ class Answers:
         after = c.pipeline.head
         if after is not None and after.answer is not None and not self.told_fatal:
             # A question of the gate's own, in a cycle of its own: no concern of the client's.
-            self._look_up_error = report.get("M") or "unknown error"
+            self._look_up_error = _told_of(report)
             return
         for expected in failed:
             if expected.run is not None:
@@ -335,7 +331,7 @@ class Answers:
                 self._c.out.to_client.append(self._told(run, report))
                 run.over_told = run.over is not None
         elif head.answer is not None:
-            self._look_up_error = report.get("M") or "unknown error"
+            self._look_up_error = _told_of(report)
         elif head.instead:
             self._c.out.to_client.append(head.instead)
 
@@ -360,11 +356,10 @@ class Answers:
 
     def _notification(self, frame: bytes) -> None:
         message = messages.parse_notification(frame)
-        process_id = self._shown_ids.get(message.process_id, message.process_id)
         payload = scrubbed_payload(message.payload, self._c.gate.masks(), self._mask_key)
-        if payload != message.payload or process_id != message.process_id:
+        if payload != message.payload:
             frame = messages.encode_notification(
-                messages.Notification(process_id, message.channel, payload)
+                messages.Notification(message.process_id, message.channel, payload)
             )
         self._c.out.to_client.append(frame)
 
@@ -413,7 +408,11 @@ class Answers:
         self._c.gate.finished(run.number, facts)
 
 
-def _nothing_to_answer(value: bytes | None, error: str) -> None:
+def _told_of(report: messages.ServerReport) -> TaskgateError:
+    return Sqlstate(report.get("C") or "XX000", report.get("M") or "unknown error")
+
+
+def _nothing_to_answer(value: bytes | None, error: TaskgateError | None) -> None:
     """The outcome changes nothing."""
 
 

@@ -7,6 +7,7 @@ client's unnamed prepared statement (PostgreSQL documentation, "Extended Query")
 from collections.abc import Callable
 from typing import Final
 
+from taskgate.model.errors import TaskgateError
 from taskgate.protocols.postgres import messages
 from taskgate.protocols.postgres.conversation import Conversation
 from taskgate.protocols.postgres.pipeline import Expected, Step
@@ -14,9 +15,11 @@ from taskgate.protocols.postgres.pipeline import Expected, Step
 INTERNAL_NAME: Final = "taskgate internal"
 
 
-def ask(shared: Conversation, text: str, answer: Callable[[bytes | None, str], None]) -> None:
-    """Sends one statement. `answer` gets the first field of each row, then None with the error's
-    text, empty if all went well.
+def ask(
+    shared: Conversation, text: str, answer: Callable[[bytes | None, TaskgateError | None], None]
+) -> None:
+    """Sends one statement. `answer` gets the first field of each row, then None with the error,
+    None too if all went well.
 
     Between the client's cycles the question is a cycle of its own, and a failure of it is told to
     `answer` alone. Within an open pipeline it is a step like the client's: it shares its fate.
@@ -24,14 +27,16 @@ def ask(shared: Conversation, text: str, answer: Callable[[bytes | None, str], N
     pipeline, name = shared.pipeline, INTERNAL_NAME
     alone = not pipeline.open
 
-    def row(value: bytes | None, error: str) -> None:
+    def row(value: bytes | None, error: TaskgateError | None) -> None:
         if value is not None:
             answer(value, error)
 
-    for step in (Step.PARSE, Step.BIND, Step.EXECUTE, Step.CLOSE, Step.CLOSE):
+    # First of all what an earlier question left behind, if that was cancelled before its Close.
+    for step in (Step.CLOSE, Step.PARSE, Step.BIND, Step.EXECUTE, Step.CLOSE, Step.CLOSE):
         listener = (row if alone else answer) if step is Step.EXECUTE else None
         pipeline.push(Expected(step, internal=True, answer=listener))
     shared.out.to_upstream += [
+        messages.encode_close(messages.STATEMENT, name),
         messages.encode_parse(messages.Parse(name, text)),
         messages.encode_bind(messages.Bind(name, name)),
         messages.encode_execute(name),

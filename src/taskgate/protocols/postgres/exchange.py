@@ -4,7 +4,7 @@ Bytes of either side and verdicts go in; bytes for either side and commands come
 driver writes the session's record out before it sends `to_upstream`, and obeys the commands.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from taskgate.model.errors import TaskgateError
 from taskgate.model.limits import MAX_FRAMES_PER_TURN
@@ -22,8 +22,7 @@ from taskgate.sql.catalog import Catalog
 
 class Exchange:
     """`where` names resource and database in what approvals are bound to; `tag` makes a client's
-    application name into the one that the resource's log shows; `mask_key` keys the hash transform;
-    `shown_ids` are process ids of this resource to those that clients were told.
+    application name into the one that the resource's log shows; `mask_key` keys the hash transform.
 
     Any method may raise a TaskgateError: the session's state is lost and it must end.
     """
@@ -36,7 +35,6 @@ class Exchange:
         mask_key: bytes,
         where: str,
         tag: Callable[[str], str],
-        shown_ids: Mapping[int, int],
         *,
         record_rows: bool = False,
     ) -> None:
@@ -45,7 +43,7 @@ class Exchange:
         )
         self._requests = Requests(self._c)
         self._results = Results(self._c, mask_key, record_rows=record_rows)
-        self._answers = Answers(self._c, self._requests, self._results, mask_key, tag, shown_ids)
+        self._answers = Answers(self._c, self._requests, self._results, mask_key, tag)
         self._framer = FrontendFramer()
         self._more = False
 

@@ -69,8 +69,8 @@ class Expected:
     `instead`: bytes that the client gets in place of this step's error (a refusal).
     `described`: where a description that the gate asked for goes. `made`: what the step makes.
     `undo`: takes back what was assumed when the step was sent; run if it fails or is skipped.
-    `answer`: receives each row's first field of an internal step, then None with the error's text,
-    empty if it went well. `settled`: all of its answer has come.
+    `answer`: receives each row's first field of an internal step, then None with the error, None
+    too if it went well. `settled`: all of its answer has come.
     """
 
     step: Step
@@ -81,7 +81,7 @@ class Expected:
     made: "Prepared | Portal | None" = None
     undo: Callable[[], None] | None = None
     settled: bool = False
-    answer: "Callable[[bytes | None, str], None] | None" = None
+    answer: "Callable[[bytes | None, TaskgateError | None], None] | None" = None
 
 
 class Pipeline:

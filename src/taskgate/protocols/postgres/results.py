@@ -108,7 +108,7 @@ class Results:
         """A row that did not go through in a run: the gate's own, one too many, or misplaced."""
         head = self._c.pipeline.head
         if head is not None and head.internal and head.answer is not None:
-            head.answer(messages.parse_data_row(frame)[0] or b"", "")
+            head.answer(messages.parse_data_row(frame)[0] or b"", None)
             return
         run = self.head_run()
         most = run.judged.decision.limits.rows

@@ -278,15 +278,19 @@ class Turns:
             return
         found: list[bytes] = []
 
-        def answer(value: bytes | None, error: str) -> None:
+        def answer(value: bytes | None, error: TaskgateError | None) -> None:
             if value is not None:
                 found.append(value)
-            elif error and c.status == FAILED:
+            elif error is not None and error.sqlstate == _CANCELED:
+                # The client cancelled its statement, or its own timeout did: it is told just that.
+                self._looked_up(None, error)
+            elif error is not None and c.status == FAILED:
                 # What was sent before has failed meanwhile.
                 self._looked_up(None, _aborted())
-            elif error:
+            elif error is not None:
                 problem = UpstreamFault(
-                    f"the statement's names could not be looked up at the resource: {error}",
+                    "the statement's names could not be looked up at the resource: "
+                    f"{error.message}",
                     hint="nothing was run; try again, or look at the resource's own log",
                 )
                 self._looked_up(None, problem)
@@ -294,6 +298,9 @@ class Turns:
                 self._looked_up(b"".join(found).decode("utf-8", "replace"), None)
 
         ask(c, catalog_query(wait.names), answer)
+
+
+_CANCELED = "57014"  # query_canceled
 
 
 def _aborted() -> Sqlstate:
