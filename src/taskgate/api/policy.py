@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 
 from taskgate.api.caller import CallerHere, PartsHere, may, need
-from taskgate.api.shapes import (
+from taskgate.api.policy_shapes import (
     ExplainAsked,
     Explained,
     PolicyApplied,

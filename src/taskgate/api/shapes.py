@@ -416,60 +416,6 @@ class VerifyReport(_Shown):
     rendered: str
 
 
-class PolicyFiles(_Asked):
-    """File name -> text. Without files, `apply` reads the configured folder again."""
-
-    files: dict[Annotated[str, Field(max_length=300)], str] | None = None
-    note: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
-
-
-class PolicyChecked(_Shown):
-    version: str
-    resources: list[str]
-    tasks: list[str]
-    errors: list[str]
-
-
-class PolicyApplied(_Shown):
-    version: str
-    applied_at: float
-    applied_by: str
-    note: str
-    current: bool
-
-
-class ExplainAsked(_Asked):
-    """`who` is a local user's name, the caller's own where it is left out."""
-
-    task: Name
-    text: Annotated[str, Field(min_length=1, max_length=limits.MAX_API_BODY_BYTES)]
-    who: Name | None = None
-    resource: Name | None = None
-
-
-class RuleShown(_Shown):
-    """One rule, and whether and why it counted."""
-
-    rule: str
-    source: str
-    effect: str
-    entry: str
-    matched: bool
-    why: str
-
-
-class Explained(_Shown):
-    outcome: str
-    rule: str
-    source: str
-    reason: str
-    hint: str
-    policy_version: str
-    rules: list[RuleShown]
-    notes: list[str]
-    rendered: str
-
-
 class Authority(_Shown):
     """What clients should trust. `pem` is empty where their system's own list does,
     `ssh_known_hosts` (a line of OpenSSH's `known_hosts`) where nobody comes in by SSH."""

@@ -55,7 +55,7 @@ def apply(
     if folder is not None:
         load_dir(folder)  # errors come with the folder's own lines, and without a round trip
         files = read_dir(folder)
-    from taskgate.api.shapes import PolicyApplied
+    from taskgate.api.policy_shapes import PolicyApplied
 
     applied = signed_in().post("/v1/policy/apply", PolicyApplied, {"files": files, "note": note})
     tell(f"policy {applied.version} is in force")
@@ -80,7 +80,7 @@ def _apply_at_host(folder: Path | None, config: Path) -> None:
 
 def history(as_json: Json = False) -> None:
     """List the applied versions, newest first."""
-    from taskgate.api.shapes import PolicyApplied
+    from taskgate.api.policy_shapes import PolicyApplied
 
     found = signed_in().get_list("/v1/policy/history", PolicyApplied)
     if as_json:
@@ -117,7 +117,7 @@ def explain(
             stop("--as and --json need a gateway; leave them out, or --dir", Exit.USAGE)
         _explain_offline(statement, task, resource, folder)
         return
-    from taskgate.api.shapes import Explained
+    from taskgate.api.policy_shapes import Explained
 
     client = signed_in()
     body = {"task": task, "text": statement, "who": who or None, "resource": resource or None}
