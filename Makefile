@@ -51,9 +51,16 @@ format: setup ## Lay the code out as lint wants it
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: setup ## Measure direct, relay, pgbouncer and gate; QUICK=1 takes two minutes
+bench: setup ## Measure direct, relay, pgbouncer and gate; QUICK=1 takes a few minutes
 	@scripts/system-packages.sh postgresql-15 pgbouncer
-	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+	@if scripts/compile.sh; then \
+	  $(BIN)/python -m bench --compiled build/compiled $(if $(QUICK),--quick); \
+	else $(BIN)/python -m bench $(if $(QUICK),--quick); fi
+
+.PHONY: compile
+compile: setup ## Compile the hot modules into build/compiled (needs a C compiler)
+	@scripts/compile.sh
+	@echo "PYTHONPATH=$$PWD/build/compiled .venv/bin/taskgate ... runs with them"
 
 .PHONY: test-drivers
 test-drivers: setup ## psycopg's and asyncpg's own suites, direct and through the gate

@@ -15,12 +15,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two minutes, not to be quoted")
     parser.add_argument("--out", default=str(FOLDER), help="where to write")
+    parser.add_argument("--compiled", type=Path, help="a taskgate with compiled modules")
     parser.add_argument("--only", choices=("statements", "bulk", "idle", "profile"))
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    seconds = 2 if options.quick else 8
-    clients = (1, 8) if options.quick else (1, 8, 64)
+    seconds = 4 if options.quick else 8
+    clients = (1, 8, 64)
     bulk_rows = 100_000 if options.quick else 1_000_000
     idle = 200 if options.quick else 1000
     folder = Path(options.out)
@@ -29,7 +30,8 @@ def main() -> int:
         return options.only in (None, part)
 
     failures: list[measure.Failure] = []
-    with everything(scale=1 if options.quick else 10, bulk_rows=bulk_rows) as bench:
+    compiled = options.compiled.resolve() if options.compiled else None
+    with everything(1 if options.quick else 10, bulk_rows, compiled) as bench:
         run = report.Run(
             statements=(
                 measure.statements(bench, clients, seconds, failures)

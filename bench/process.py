@@ -17,6 +17,11 @@ class Watched:
         """User and system seconds of all its threads so far."""
         return sum(self._cpu_of(pid) for pid in self._family())
 
+    def loop_cpu_s(self) -> float:
+        """Of its first thread alone, which runs the event loop; not of what works beside it."""
+        taken_ns = Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]
+        return int(taken_ns) / 1e9
+
     def rss_kib(self) -> int:
         return sum(self._status(pid, "VmRSS") for pid in self._family())
 

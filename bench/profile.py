@@ -21,7 +21,7 @@ def under_load(seconds: int) -> str:
             target = Path(directory) / "profile"
             with profiled(target) as (pgbench, way, gate):
                 # Warm first: what is measured is the path of statements, not the start.
-                run_pgbench(pgbench, way.target, Load(mode, 8, 1))
+                run_pgbench(pgbench, way.target, Load(mode, 8, 3))
                 gate.signal(signal.SIGUSR2)
                 figures = run_pgbench(pgbench, way.target, Load(mode, 8, seconds))
             out = io.StringIO()

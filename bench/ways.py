@@ -7,8 +7,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from bench.pgbench import Target
 from bench.process import Watched
@@ -37,6 +44,7 @@ _SETTINGS = {
     "max_wal_size": "8GB",
     "autovacuum": "off",
     "jit": "off",
+    "ssl": "on",
     "max_parallel_workers_per_gather": "0",
 }
 # `bench` signs in without a password except as the gate does, so that pgbouncer needs none either.
@@ -68,6 +76,23 @@ deny:
 mask:
   - {{columns: [public.pgbench_tellers.filler, public.people.email], as: partial}}
 ---
+kind: Resource
+name: encrypted
+protocol: postgres
+address: localhost:{port}
+tls: verify-full
+ca_file: {certificate}
+credential: {{username: gate_role, password: {{env: BENCH_PASSWORD}}}}
+database: bench
+---
+kind: Task
+name: both-encrypted
+resource: encrypted
+for: {{groups: [benchers]}}
+lasts: {{default: 4h, at_most: 4h}}
+permit:
+  - select: [public.bulk, "@catalog"]
+---
 kind: Task
 name: masked
 resource: bench
@@ -98,16 +123,19 @@ class Way:
     target: Target
     middle: Watched | None
     prepared: bool = True
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Everything that is up. `masked` and `detected` are the gate under other tasks."""
+    """Everything that is up. `masked`, `detected` and `encrypted` (TLS on both sides) are the gate
+    under other tasks."""
 
     database: Cluster
     ways: tuple[Way, ...]
     masked: Way
     detected: Way
+    encrypted: Way
 
     @property
     def pgbench(self) -> Path:
@@ -123,8 +151,9 @@ class Bench:
 
 
 @contextmanager
-def everything(scale: int, bulk_rows: int) -> Iterator[Bench]:
-    """Starts the database, fills it, and starts everything that stands before it."""
+def everything(scale: int, bulk_rows: int, compiled: Path | None = None) -> Iterator[Bench]:
+    """Starts the database, fills it, and starts everything that stands before it; a second gate
+    with the modules that are `compiled` there."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tg-bench-")))
         directory.chmod(0o755)
@@ -148,7 +177,13 @@ def everything(scale: int, bulk_rows: int) -> Iterator[Bench]:
             ways.append(Way(f"pgbouncer {mode}", target, Watched(pid), mode == "session"))
         gate = stack.enter_context(_gate(directory, database))
         ways.append(_way(gate, "plain"))
-        yield Bench(database, tuple(ways), _way(gate, "masked"), _way(gate, "detected"))
+        if compiled is not None:
+            fast = stack.enter_context(_gate(directory, database, compiled=compiled))
+            ways.append(replace(_way(fast, "plain"), name="gate, compiled"))
+        yield Bench(
+            database, tuple(ways), _way(gate, "masked"), _way(gate, "detected"),
+            replace(_way(gate, "both-encrypted"), name="gate, TLS on both sides", encrypted=True),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -181,6 +216,7 @@ def _database(directory: Path, scale: int, bulk_rows: int) -> Iterator[Cluster]:
         runnable_by(account, found, directory), directory / "pg", port=free_port(), account=account
     )
     cluster.create(superuser="postgres", password=PASSWORD, settings=_SETTINGS, hba=_HBA)
+    _offer_tls(cluster)
     cluster.start()
     try:
         cluster.psql(
@@ -209,6 +245,35 @@ def _database(directory: Path, scale: int, bulk_rows: int) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+def _offer_tls(cluster: Cluster) -> None:
+    """A certificate for the database: where it looks for one without being told."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, raw, plain = Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    for name_, content in (
+        ("server.crt", certificate.public_bytes(pem)),
+        ("server.key", key.private_bytes(pem, raw, plain)),
+    ):
+        path = cluster.data / name_
+        path.write_bytes(content)
+        path.chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(path, cluster.account.uid, cluster.account.gid)
 
 
 @contextmanager
@@ -254,16 +319,21 @@ def _pgbouncer(directory: Path, mode: str, port: int, database: Cluster) -> Iter
 
 
 @contextmanager
-def _gate(directory: Path, database: Cluster, profile: Path | None = None) -> Iterator[OwnGate]:
-    own = directory / "gate"
+def _gate(
+    directory: Path, database: Cluster, profile: Path | None = None, compiled: Path | None = None
+) -> Iterator[OwnGate]:
+    own = directory / ("gate" if compiled is None else "gate-compiled")
     own.mkdir()
     ports, secrets = Ports(free_port(), free_port()), {"BENCH_PASSWORD": PASSWORD}
+    if compiled is not None:
+        secrets["PYTHONPATH"] = str(compiled)
     if profile is None:
         gate = OwnGate(own, ports, secrets=secrets)
     else:
         launcher = ("-m", "bench.profiled", str(profile))
         gate = OwnGate(own, ports, secrets=secrets, launcher=launcher)
-    gate.configure({"bench.yaml": _POLICY.format(port=database.port)})
+    policy = _POLICY.format(port=database.port, certificate=database.data / "server.crt")
+    gate.configure({"bench.yaml": policy})
     gate.add_people((CLIENT,))
     gate.start()
     try:

@@ -134,7 +134,7 @@ class Side:
             cast(Exchange, self.exchange),
             cast(TaskGate, self.gate),
             Clock(lambda: 0.0, still),
-            Around(hold, nothing, nothing),
+            Around(hold, nothing, nothing, lambda: None),
         )
         self.session.start()
 

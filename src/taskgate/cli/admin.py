@@ -53,12 +53,14 @@ def serve(config: ConfigFile) -> None:
     from taskgate.api.app import create_app
     from taskgate.console.app import mount
     from taskgate.gateway.config import load_config
+    from taskgate.gateway.heap import settle
     from taskgate.gateway.logs import set_up_logs
     from taskgate.gateway.service import run
 
     loaded = load_config(config)
     set_up_logs(loaded.log.level, loaded.log.format)
-    raise SystemExit(uvloop.run(run(loaded, lambda wiring: create_app(wiring, mount))))
+    work = run(loaded, lambda wiring: create_app(wiring, mount), lambda _: settle())
+    raise SystemExit(uvloop.run(work))
 
 
 def ca(

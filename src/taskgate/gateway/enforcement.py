@@ -16,7 +16,7 @@ from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock, Deadline
 from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import BadConfig, Denied, TaskgateError
-from taskgate.model.event import Event, EventKind
+from taskgate.model.event import EventKind
 from taskgate.model.grant import Grant, SessionInfo
 from taskgate.model.limits import MAX_CACHED_DECISIONS
 from taskgate.model.masks import MaskSet
@@ -143,16 +143,17 @@ class TaskGate:
 
     def ended(self) -> TaskgateError | None:
         """Why nothing may run any more: revoked, expired, outside the task's hours."""
+        return self._ended(self._clock.now())
+
+    def _ended(self, now: float) -> TaskgateError | None:
         if self.cut is not None:
             return self.cut
         try:
             self._ensure(self.grant)
         except TaskgateError as error:
             return error
-        clock = self._clock
-        now = clock.now()
         # By either clock, as `Deadline.passed`; asked at every request, so without asking twice.
-        if self._deadline.monotonic <= clock.monotonic() or not self.grant.live(now):
+        if self._deadline.monotonic <= self._clock.monotonic() or not self.grant.live(now):
             return Denied(
                 f"the grant for task {self.info.task} has expired",
                 rule="expiry",
@@ -177,7 +178,8 @@ class TaskGate:
     def admit(self, request: Request, decision: Decision) -> Admission:
         self._number += 1
         number = self._number
-        error = self.ended()
+        now = self._clock.now()
+        error = self._ended(now)
         if error is None and decision.outcome is Outcome.DENY:
             error = Denied(decision.reason, rule=decision.rule, hint=decision.hint)
         outcome = Outcome.DENY if error is not None else decision.outcome
@@ -196,7 +198,7 @@ class TaskGate:
             facts["digest"] = request.digest
         if self._chain:
             facts |= self._chain
-        self.recording.append(Event(_ADMITTED[outcome], self._clock.now(), facts))
+        self.recording.record(_ADMITTED[outcome], now, facts)
         self._counted(outcome)
         return Admission(number, outcome, decision, error)
 
@@ -247,7 +249,7 @@ class TaskGate:
     def _note(self, kind: EventKind, facts: dict[str, Any]) -> None:
         if self._chain:
             facts = facts | self._chain
-        self.recording.append(Event(kind, self._clock.now(), facts))
+        self.recording.record(kind, self._clock.now(), facts)
 
 
 def _chain(grant: Grant) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Incoming(asyncio.Protocol):
         self._refusal: TaskgateError | None = None
         self._gone = False
         self.transport: asyncio.Transport | None = None
+        # The transport under TLS, None without.
+        self.below: asyncio.Transport | None = None
         self.peer = ""
 
     # The protocol's callbacks.
@@ -128,6 +130,7 @@ class Incoming(asyncio.Protocol):
             transport, self, self._tls.context, received=step.received
         )
         self.transport = upgraded
+        self.below = transport
         return upgraded
 
     def early(self) -> bytes:

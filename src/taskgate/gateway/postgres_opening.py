@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from taskgate.gateway.enforcement import TaskGate
+from taskgate.gateway.heap import release_read_buffer
 from taskgate.gateway.opening import Backing, Claim, Opening, Rights
 from taskgate.gateway.postgres_incoming import Incoming
 from taskgate.gateway.postgres_session import Around, PostgresSession
@@ -191,13 +192,19 @@ class PostgresOpening:
                 session, ask.admission.number, ask.request, ask.admission.decision
             )
 
+        below = [side for side in (incoming.below, upstream.below) if side is not None]
+
+        def rest() -> None:
+            for side in below:
+                release_read_buffer(side)
+
         return PostgresSession(
             incoming.transport,
             upstream.transport,
             exchange,
             gate,
             self._rights.clock,
-            Around(hold, cancel_upstream, self._closed),
+            Around(hold, cancel_upstream, self._closed, rest),
         )
 
     def _welcome(

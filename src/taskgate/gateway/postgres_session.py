@@ -26,6 +26,8 @@ from taskgate.protocols.postgres.exchange import Exchange
 
 _log = structlog.get_logger(__name__)
 _LEAVE_S = 2.0
+# Silent for so long, a session is taken to be at rest.
+_REST_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,14 @@ class Around:
 
     `hold` runs one hold to its end and returns None for approved, or the refusal; it is cancelled
     when the hold is moot. `cancel_upstream` sends the resource a cancel request. `closed` puts
-    the session's record away; it is called once.
+    the session's record away; it is called once. `rest` gives back what only a session needs that
+    has something to do; it is called whenever one has fallen silent.
     """
 
     hold: Callable[["PostgresSession", AskHold], Coroutine[Any, Any, TaskgateError | None]]
     cancel_upstream: Callable[[], Coroutine[Any, Any, None]]
     closed: Callable[["PostgresSession", str], Coroutine[Any, Any, None]]
+    rest: Callable[[], None]
 
 
 class _Side(asyncio.Protocol):
@@ -108,6 +112,7 @@ class PostgresSession:
         self._settling = False
         self._cancelling: asyncio.Task[None] | None = None
         self._last_active = clock.monotonic()
+        self._resting = False
         self._over = False
         self._tallies = gate.signals.tallies
         self._client_side = _Side(self._from_client, self._client_lost, self._regulate)
@@ -136,6 +141,7 @@ class PostgresSession:
 
     def _from_client(self, data: bytes) -> None:
         self._last_active = self._clock.monotonic()
+        self._resting = False
         if not self._exchange.deciding:
             self.gate.asked_at = self._last_active
         try:
@@ -313,14 +319,20 @@ class PostgresSession:
     # The sweep.
 
     def sweep(self, now: float) -> None:
-        idle_s = self.gate.idle_s
         try:
             if self._exchange.busy:
                 self._last_active = self._clock.monotonic()
+                self._resting = False
                 self._exchange.overdue(now)
                 self._send()
-            elif idle_s is not None and self._clock.monotonic() - self._last_active > idle_s:
+                return
+            silent_s = self._clock.monotonic() - self._last_active
+            idle_s = self.gate.idle_s
+            if idle_s is not None and silent_s > idle_s:
                 self._end(Idle(f"the session was silent for {idle_s:g} s"), "idle")
+            elif not self._resting and silent_s > _REST_AFTER_S:
+                self._resting = True
+                self._around.rest()
         except TaskgateError as error:
             self._end(error, error.message)
 

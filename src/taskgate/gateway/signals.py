@@ -20,7 +20,6 @@ from prometheus_client import (
 
 from taskgate import __version__
 from taskgate.gateway.tallies import Tallies
-from taskgate.model.decision import Outcome
 from taskgate.model.errors import TaskgateError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,10 +45,6 @@ class Signals:
         self._opened = Counter(
             "taskgate_sessions_opened", "Sessions opened.", ["protocol"], registry=registry
         )
-        requests = Counter(
-            "taskgate_requests", "Requests judged, by outcome.", ["outcome"], registry=registry
-        )
-        self._requests = {outcome.value: requests.labels(outcome.value) for outcome in Outcome}
         self.holds_waiting = Gauge(
             "taskgate_holds_waiting", "Held requests awaiting approval.", registry=registry
         )
@@ -96,7 +91,7 @@ class Signals:
 
     def request(self, outcome: str) -> None:
         """One request judged; `outcome` is an `Outcome` value."""
-        self._requests[outcome].inc()
+        self.tallies.requests[outcome] += 1
 
     def login_failed(self, door: str) -> None:
         """`door` is a protocol's name, `api` or `console`."""

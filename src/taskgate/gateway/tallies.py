@@ -11,6 +11,7 @@ from typing import Any, Final
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from taskgate.model.decision import Outcome
 from taskgate.protocols.postgres.judging import CacheCounts
 
 _DECISION_BUCKETS_S: Final = (
@@ -43,12 +44,14 @@ class Spread:
 
 
 class Tallies(Collector):
-    """One gateway's. `cache` is counted up by whoever looks verdicts up."""
+    """One gateway's. `requests` counts them by `Outcome` value; `cache` is counted up by whoever
+    looks verdicts up."""
 
     def __init__(self) -> None:
         self.bytes_to_resource = 0
         self.bytes_to_client = 0
         self.masked_values = 0
+        self.requests: dict[str, int] = {outcome.value: 0 for outcome in Outcome}
         self.cache = CacheCounts()
         self.decision_seconds = Spread(_DECISION_BUCKETS_S)
         self.request_seconds = Spread(_REQUEST_BUCKETS_S)
@@ -67,6 +70,12 @@ class Tallies(Collector):
         moved.add_metric(["to_resource"], self.bytes_to_resource)
         moved.add_metric(["to_client"], self.bytes_to_client)
         yield moved
+        requests = CounterMetricFamily(
+            "taskgate_requests", "Requests judged, by outcome.", labels=["outcome"]
+        )
+        for outcome, count in self.requests.items():
+            requests.add_metric([outcome], count)
+        yield requests
         cache = CounterMetricFamily(
             "taskgate_decision_cache", "Decision cache lookups.", labels=["result"]
         )

@@ -47,13 +47,14 @@ class Upstream:
 
     `transport` is paused and its protocol does nothing: call `set_protocol`, give the protocol
     `login.leftover` if it is not empty, then `resume_reading`. `peer` is where it went, for
-    `cancel`.
+    `cancel`. `below` is the transport under its TLS, None without.
     """
 
     transport: asyncio.Transport
     login: LoggedIn
     channel: Channel
     peer: tuple[str, int]
+    below: asyncio.Transport | None = None
 
 
 async def connect(
@@ -84,7 +85,7 @@ async def connect(
             if answer:
                 line.write(answer)
         transport = line.detach()
-        return Upstream(transport, login.result, channel, line.peer)
+        return Upstream(transport, login.result, channel, line.peer, line.below)
 
 
 async def cancel(
@@ -116,6 +117,7 @@ class _Line(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.below: asyncio.Transport | None = None
         self.channel = Channel()
         self.peer: tuple[str, int] = ("", 0)
         self._chunks: list[bytes] = []
@@ -254,6 +256,7 @@ async def _encrypt(line: _Line, context: ssl.SSLContext, resource: Resource) -> 
     )
     if upgraded is None:
         raise ConnectionResetError("it closed the connection")
+    line.below = transport
     line.transport = upgraded
     session: ssl.SSLObject = upgraded.get_extra_info("ssl_object")
     line.channel = Channel(

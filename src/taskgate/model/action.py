@@ -30,7 +30,8 @@ class Action:
     complete: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for every statement, and a frozen one takes four times as long to make.
+@dataclass(slots=True)
 class Request:
     """What is judged, held, approved and recorded: one statement, command or call.
 

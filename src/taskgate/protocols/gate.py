@@ -14,7 +14,8 @@ from taskgate.model.errors import TaskgateError
 from taskgate.model.masks import MaskSet
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for every statement, and a frozen one takes four times as long to make.
+@dataclass(slots=True)
 class Admission:
     """The answer to one request. `number` counts the session's requests from 1.
 

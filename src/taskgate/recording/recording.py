@@ -112,10 +112,18 @@ class Recording:
             NotRecorded: the recording is unusable or sealed; or the event cannot be recorded,
                 in which case the recording is as before.
         """
+        return self.record(event.kind, event.at, event.facts)
+
+    def record(self, kind: EventKind, at: float, facts: dict[str, Any]) -> int:
+        """As `append`, for what happens at every statement.
+
+        Raises:
+            NotRecorded: as `append`.
+        """
         if self.failed or self.sealed is not None:
             raise NotRecorded(self.failed or f"the recording {self.id} is sealed")
         number = self._count + 1
-        body = self._encode(number, event)
+        body = self._encode(number, kind, at, facts)
         hash_ = link(self._hash, body)
         buffer = self._buffer
         buffer += body
@@ -252,15 +260,15 @@ class Recording:
         self.continue_from(self.written_count, self.written_hash)
         self.failed = ""
 
-    def _encode(self, number: int, event: Event) -> bytes:
-        if not isfinite(event.at):
+    def _encode(self, number: int, kind: EventKind, at: float, facts: dict[str, Any]) -> bytes:
+        if not isfinite(at):
             raise NotRecorded("an event without a time cannot be recorded")
         try:
-            body = encode_json(Body(number, event.at, event.kind, event.facts))
+            body = encode_json(Body(number, at, kind, facts))
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
             # A lone surrogate, which can be written in another form; or no JSON at all.
             body = b""
         if body and len(body) <= ALWAYS_FITS_BYTES:
             return body
-        fitted = fit_facts(event.kind, event.facts, MAX_BODY_BYTES - _EMPTY_BODY_BYTES)
-        return encode_json(Body(number, event.at, event.kind, fitted))
+        fitted = fit_facts(kind, facts, MAX_BODY_BYTES - _EMPTY_BODY_BYTES)
+        return encode_json(Body(number, at, kind, fitted))

@@ -17,7 +17,7 @@ def judged(text: str, catalog: Catalog) -> Judged:
     nothing = cast(Any, None)
     return Judged(
         text, nothing, nothing, (), DECISION, catalog, catalog.generation, NOW + 5, False, False,
-        False,
+        False, True,
     )  # fmt: skip
 
 

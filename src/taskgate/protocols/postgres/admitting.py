@@ -127,6 +127,8 @@ class Admitting(Turns):
         c = self._c
         if judged.tainted:
             c.names.tainted = True
+        if judged.quiet:
+            return
         if any(makes_names(s.effects) for s in judged.analysis.statements):
             self._making = expected
         c.resolution.sent(judged.analysis.statements)

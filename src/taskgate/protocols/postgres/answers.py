@@ -6,7 +6,9 @@ rows of results are in `results`.
 Source: PostgreSQL documentation, "Message Flow".
 """
 
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from taskgate.model.errors import ProtocolViolation, TaskgateError
 from taskgate.protocols.postgres import messages, tags
@@ -27,6 +29,7 @@ from taskgate.protocols.postgres.results import Results
 
 # Settings that decide how the gate's reading of SQL and the resource's agree.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
+_ROW_TAGS = (tags.DATA_ROW, tags.COPY_DATA)
 _LAST_WORDS = ("FATAL", "PANIC")
 
 
@@ -54,27 +57,6 @@ class Answers:
         self._look_up_error: TaskgateError | None = None
         self._untagged: str | None = None
         self.told_fatal = False
-        self._handlers: dict[int, Callable[[bytes], None]] = {
-            tags.DATA_ROW: results.single_row,
-            tags.COPY_DATA: results.single_row,
-            tags.COMMAND_COMPLETE: self._command_complete,
-            tags.EMPTY_QUERY_RESPONSE: self._empty_query,
-            tags.PORTAL_SUSPENDED: self._portal_suspended,
-            tags.ROW_DESCRIPTION: self._row_description,
-            tags.NO_DATA: self._no_data,
-            tags.PARAMETER_DESCRIPTION: self._parameter_description,
-            tags.PARSE_COMPLETE: self._parse_complete,
-            tags.BIND_COMPLETE: self._bind_complete,
-            tags.CLOSE_COMPLETE: self._close_complete,
-            tags.READY_FOR_QUERY: self._ready,
-            tags.ERROR_RESPONSE: self._error,
-            tags.NOTICE_RESPONSE: self._notice,
-            tags.NOTIFICATION_RESPONSE: self._notification,
-            tags.PARAMETER_STATUS: self._parameter_status,
-            tags.COPY_IN_RESPONSE: results.copy_in,
-            tags.COPY_OUT_RESPONSE: results.copy_out,
-            tags.COPY_DONE: results.copy_done,
-        }
 
     @property
     def running(self) -> Run | None:
@@ -95,19 +77,21 @@ class Answers:
         framer = results.framer
         framer.feed(data)
         while not self._requests.ended:
-            if results.at_rows and results.pass_on():
+            next_tag = framer.peek()
+            rows = next_tag in _ROW_TAGS or framer.mid_frame
+            if rows and results.pass_on():
                 continue
             frame = framer.take()
             if frame is None:
                 # What waits for the pipeline to drain may go on, wherever the answer ended.
                 self._requests.pump(now)
                 return
-            handler = self._handlers.get(frame[0])
+            handler = _HANDLERS.get(frame[0])
             if handler is None:
                 raise ProtocolViolation(
                     f"the resource sent a message of type {chr(frame[0])!r} where none belongs"
                 )
-            handler(frame)
+            handler(self, frame)
 
     def lost(self, why: str) -> None:
         """The connection to the resource is gone: closes the record of all that was running."""
@@ -116,6 +100,20 @@ class Answers:
             if expected.run is not None:
                 expected.run.sqlstate = expected.run.sqlstate or "08006"
                 self._finish(expected.run, why=why)
+
+    # Rows.
+
+    def _single_row(self, frame: bytes) -> None:
+        self._results.single_row(frame)
+
+    def _copy_in(self, frame: bytes) -> None:
+        self._results.copy_in(frame)
+
+    def _copy_out(self, frame: bytes) -> None:
+        self._results.copy_out(frame)
+
+    def _copy_done(self, frame: bytes) -> None:
+        self._results.copy_done(frame)
 
     # Descriptions.
 
@@ -189,8 +187,11 @@ class Answers:
         run.tags.append(done.tag)
         run.total_rows += run.rows if run.rows else (done.rows or 0)
         self._rolled_back = done.tag == "ROLLBACK"
-        apply_effects(self._c, self._results.facts(run), run)
-        _settle_masks(run)
+        facts = self._results.facts(run)
+        if not run.judged.quiet:
+            apply_effects(self._c, facts, run)
+        if run.output is not None:
+            _settle_masks(run)
         run.statement += 1
         run.rows = 0
         if head.step is Step.QUERY:
@@ -400,12 +401,37 @@ class Answers:
             facts["suspended"] = True
         if why:
             facts["why"] = why
-        _settle_masks(run)
+        if run.output is not None:
+            _settle_masks(run)
         if run.masked:
             facts["masked"] = dict(run.masked)
         if run.kinds:
             facts["kinds"] = dict(run.kinds)
         self._c.gate.finished(run.number, facts)
+
+
+# One table for all sessions: each of thousands would have its own bound methods otherwise.
+_HANDLERS: Final[dict[int, Callable[[Answers, bytes], None]]] = {
+    tags.DATA_ROW: Answers._single_row,
+    tags.COPY_DATA: Answers._single_row,
+    tags.COMMAND_COMPLETE: Answers._command_complete,
+    tags.EMPTY_QUERY_RESPONSE: Answers._empty_query,
+    tags.PORTAL_SUSPENDED: Answers._portal_suspended,
+    tags.ROW_DESCRIPTION: Answers._row_description,
+    tags.NO_DATA: Answers._no_data,
+    tags.PARAMETER_DESCRIPTION: Answers._parameter_description,
+    tags.PARSE_COMPLETE: Answers._parse_complete,
+    tags.BIND_COMPLETE: Answers._bind_complete,
+    tags.CLOSE_COMPLETE: Answers._close_complete,
+    tags.READY_FOR_QUERY: Answers._ready,
+    tags.ERROR_RESPONSE: Answers._error,
+    tags.NOTICE_RESPONSE: Answers._notice,
+    tags.NOTIFICATION_RESPONSE: Answers._notification,
+    tags.PARAMETER_STATUS: Answers._parameter_status,
+    tags.COPY_IN_RESPONSE: Answers._copy_in,
+    tags.COPY_OUT_RESPONSE: Answers._copy_out,
+    tags.COPY_DONE: Answers._copy_done,
+}
 
 
 def _told_of(report: messages.ServerReport) -> TaskgateError:
@@ -419,6 +445,7 @@ def _nothing_to_answer(value: bytes | None, error: TaskgateError | None) -> None
 def _settle_masks(run: Run) -> None:
     """Adds up what one statement's output masked; the next one has a plan of its own."""
     if run.output is not None:
-        run.masked.update(run.output.counts.rules)
-        run.kinds.update(run.output.counts.kinds)
+        counts = run.output.counts
+        run.masked = (run.masked or Counter()) + Counter(counts.rules)
+        run.kinds = (run.kinds or Counter()) + Counter(counts.kinds)
         run.output = None

@@ -206,7 +206,7 @@ class FrontendFramer(_Buffer):
             raise self._lost
         if self._copy_left > 0:
             return self._copy_piece()
-        if not self._have(HEADER_BYTES):
+        if len(self._data) - self._pos < HEADER_BYTES and not self._have(HEADER_BYTES):
             return None
         tag, length = _HEADER.unpack_from(self._data, self._pos)
         cap = _FRONTEND_TABLE[tag]
@@ -216,7 +216,7 @@ class FrontendFramer(_Buffer):
             self._pos += HEADER_BYTES
             self._copy_left = length - 4
             return self._copy_piece()
-        if not self._have(length + 1):
+        if len(self._data) - self._pos <= length and not self._have(length + 1):
             return None
         data = self._data
         start = self._pos
@@ -275,7 +275,9 @@ class BackendFramer(_Buffer):
         """
         if self._lost is not None:
             raise self._lost
-        if self._left > 0 or not self._have(HEADER_BYTES):
+        if self._left > 0:
+            return None
+        if len(self._data) - self._pos < HEADER_BYTES and not self._have(HEADER_BYTES):
             return None
         tag, length = _HEADER.unpack_from(self._data, self._pos)
         cap = _BACKEND_TABLE[tag]
@@ -283,7 +285,7 @@ class BackendFramer(_Buffer):
             cap = min(cap, self.max_row_bytes)
         if length > cap or length < 4:
             raise self._lose(_refusal(tag, length, cap, self._who))
-        if not self._have(length + 1):
+        if len(self._data) - self._pos <= length and not self._have(length + 1):
             return None
         data = self._data
         start = self._pos

@@ -22,7 +22,7 @@ from taskgate.protocols.postgres.rewrite import RowRewriter
 from taskgate.protocols.postgres.templates import template_of
 from taskgate.sql.analyse import analyse
 from taskgate.sql.catalog import Catalog, NeededName
-from taskgate.sql.facts import Analysis, NeedNames, SessionNames, StatementFacts
+from taskgate.sql.facts import NO_EFFECTS, Analysis, NeedNames, SessionNames, StatementFacts
 from taskgate.sql.script import Script, parse_script
 
 # A text is analysed again each time a view it reads needs more names.
@@ -37,8 +37,8 @@ class Judged:
     `tainted`: errors and notices of the resource might quote a masked value.
     `session_bound`: it depends on names this session made, so it is not remembered.
     `plans` keeps the mask plans of its results, made in `masked_output`.
-    `templated`: it also holds for texts that differ in plain literals only; `script` is then of
-    one of them.
+    `quiet`: no statement in it changes anything in the session. `templated`: it also holds for
+    texts that differ in plain literals only; `script` is then of one of them.
     """
 
     text: str
@@ -52,6 +52,7 @@ class Judged:
     tainted: bool
     session_bound: bool
     templated: bool
+    quiet: bool
     plans: dict[tuple[object, ...], RowRewriter | None] = field(default_factory=dict)
 
     def current(self, catalog: Catalog, policy_version: str, now: float) -> bool:
@@ -76,6 +77,7 @@ class Judged:
             self.tainted,
             self.session_bound,
             self.templated,
+            self.quiet,
             self.plans,
         )
 
@@ -195,6 +197,7 @@ def judged_of(
         fresh_until=catalog.fresh_until(now),
         tainted=tainted,
         session_bound=any(s.session_bound for s in analysis.statements),
+        quiet=all(s.effects == NO_EFFECTS for s in analysis.statements),
         templated=all(s.tag in _TEMPLATED and not s.reads_constants for s in analysis.statements),
     )
 

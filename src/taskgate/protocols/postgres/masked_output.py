@@ -6,11 +6,12 @@ from typing import Protocol
 from taskgate.masking.content import KindMasker
 from taskgate.masking.plan import FieldOrigin, MaskCounts, plan_fields
 from taskgate.model.errors import ProtocolViolation
+from taskgate.model.limits import KIB
 from taskgate.model.masks import MaskSet
 from taskgate.model.names import spell
 from taskgate.protocols.postgres.copy_rows import CopyFormat, CopyRewriter
 from taskgate.protocols.postgres.judging import Judged, might_show_masked
-from taskgate.protocols.postgres.messages import CopyResponse, Field
+from taskgate.protocols.postgres.messages import CopyResponse, Field, parse_row_description
 from taskgate.protocols.postgres.notices import scrub_fields, scrub_payload
 from taskgate.protocols.postgres.rewrite import RowRewriter
 from taskgate.sql.catalog import Catalog, Relation
@@ -64,6 +65,7 @@ REFUSED_ROWS: MaskedOutput = _Refused()
 
 # Plans remembered with one verdict: a text has one result, or a few (formats, statements).
 _MAX_PLANS = 8
+_MAX_DESCRIPTION_KEY_BYTES = 4 * KIB
 
 
 def plan_rows(
@@ -82,11 +84,35 @@ def plan_rows(
         return None
     described = (id(facts), fields, formats)
     if described not in judged.plans:
-        if len(judged.plans) >= _MAX_PLANS:
-            judged.plans.clear()
-        judged.plans[described] = _make(judged, facts, fields, formats, key)
+        _keep(judged, described, _make(judged, facts, fields, formats, key))
     made = judged.plans[described]
     return made.again() if made is not None else None
+
+
+def plan_described(
+    judged: Judged, facts: StatementFacts, frame: bytes, key: bytes
+) -> MaskedOutput | None:
+    """As `plan_rows`, from a simple query's RowDescription. A short one that was met before need
+    not be read again.
+
+    Raises:
+        ProtocolViolation: the frame is no RowDescription.
+    """
+    described = (id(facts), frame)
+    if described not in judged.plans:
+        fields = parse_row_description(frame)
+        formats = tuple([field.format for field in fields])
+        if len(frame) > _MAX_DESCRIPTION_KEY_BYTES or not fields:
+            return plan_rows(judged, facts, fields, formats, key)
+        _keep(judged, described, _make(judged, facts, fields, formats, key))
+    made = judged.plans[described]
+    return made.again() if made is not None else None
+
+
+def _keep(judged: Judged, described: tuple[object, ...], made: RowRewriter | None) -> None:
+    if len(judged.plans) >= _MAX_PLANS:
+        judged.plans.clear()
+    judged.plans[described] = made
 
 
 def _make(

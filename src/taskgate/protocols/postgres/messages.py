@@ -45,12 +45,16 @@ _MAX_COUNT_DIGITS: Final = 20
 _FIELD: Final = Struct(">IhIhih")
 
 
-@dataclass(frozen=True, slots=True)
+# Those that come with every statement are not frozen: a frozen one takes four times as long
+# to make.
+
+
+@dataclass(slots=True)
 class Query:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parse:
     """`parameter_types` are OIDs, 0 where the server shall infer the type."""
 
@@ -59,7 +63,7 @@ class Parse:
     parameter_types: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bind:
     """Formats: none (all text), one (for all), or one each; 0 is text, 1 binary."""
 
@@ -70,7 +74,7 @@ class Bind:
     result_formats: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Describe:
     """`kind` is STATEMENT or PORTAL."""
 
@@ -86,7 +90,7 @@ class Close:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execute:
     """`max_rows` 0 means all."""
 
@@ -116,7 +120,7 @@ class Field:
     format: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommandComplete:
     """`tag` is as the server wrote it ("INSERT 0 5"); `rows` None where it tells no number."""
 

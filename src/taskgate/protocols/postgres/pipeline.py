@@ -9,15 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from taskgate.model.errors import OverLimit, TaskgateError
 from taskgate.model.limits import MAX_PIPELINE
-
-if TYPE_CHECKING:
-    from taskgate.protocols.postgres.judging import Judged
-    from taskgate.protocols.postgres.masked_output import MaskedOutput
-    from taskgate.protocols.postgres.session_names import Described, Portal, Prepared
+from taskgate.protocols.postgres.judging import Judged
+from taskgate.protocols.postgres.masked_output import MaskedOutput
+from taskgate.protocols.postgres.session_names import Described, Portal, Prepared
 
 
 class Step(IntEnum):
@@ -39,12 +36,12 @@ class Run:
     `rows` and `bytes` count its rows, `total_rows` all. `planned`: it is settled what is masked
     (`output`, None for nothing). `over`: a cap was reached; no more of the answer is passed on.
     `masked` and `kinds` count masked values by rule and by kind of data; `sample` holds rows for
-    the recording, as the client saw them.
+    the recording, as the client saw them; None where there are none.
     """
 
     number: int
-    judged: "Judged"
-    portal: "Portal | None" = None
+    judged: Judged
+    portal: Portal | None = None
     statement: int = 0
     started_at: float = 0.0
     rows: int = 0
@@ -53,12 +50,12 @@ class Run:
     tags: list[str] = field(default_factory=list)
     sqlstate: str = ""
     planned: bool = False
-    output: "MaskedOutput | None" = None
+    output: MaskedOutput | None = None
     over: TaskgateError | None = None
     over_told: bool = False
-    masked: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    sample: list[list[str | None]] = field(default_factory=list)
+    masked: Counter[str] | None = None
+    kinds: Counter[str] | None = None
+    sample: list[list[str | None]] | None = None
 
 
 @dataclass(slots=True)
@@ -76,12 +73,12 @@ class Expected:
     step: Step
     internal: bool = False
     instead: bytes = b""
-    described: "Described | None" = None
+    described: Described | None = None
     run: Run | None = None
-    made: "Prepared | Portal | None" = None
+    made: Prepared | Portal | None = None
     undo: Callable[[], None] | None = None
     settled: bool = False
-    answer: "Callable[[bytes | None, TaskgateError | None], None] | None" = None
+    answer: Callable[[bytes | None, TaskgateError | None], None] | None = None
 
 
 class Pipeline:

@@ -5,15 +5,17 @@ A handler is a method named after its message (see `turns` for how it waits).
 Source: PostgreSQL documentation, "Message Flow".
 """
 
+from collections.abc import Callable
 from hashlib import sha256
+from typing import Final
 
 from taskgate.model.decision import Outcome
-from taskgate.model.errors import Denied, TaskgateError
+from taskgate.model.errors import Denied, ProtocolViolation, TaskgateError
 from taskgate.protocols.gate import Admission
 from taskgate.protocols.postgres import messages, tags
 from taskgate.protocols.postgres.admitting import Admitting
 from taskgate.protocols.postgres.asking import INTERNAL_NAME
-from taskgate.protocols.postgres.conversation import IN_TRANSACTION, Conversation
+from taskgate.protocols.postgres.conversation import IN_TRANSACTION
 from taskgate.protocols.postgres.errors import Sqlstate
 from taskgate.protocols.postgres.judging import Judged, judged_of
 from taskgate.protocols.postgres.parameters import readable_parameters
@@ -27,22 +29,11 @@ _MAX_NAME_BYTES = 63
 class Requests(Admitting):
     """The client's half of the exchange."""
 
-    def __init__(self, shared: Conversation) -> None:
-        super().__init__(shared)
-        self._handlers = {
-            tags.QUERY: self._query,
-            tags.PARSE: self._parse,
-            tags.BIND: self._bind,
-            tags.DESCRIBE: self._describe,
-            tags.EXECUTE: self._execute,
-            tags.CLOSE: self._close,
-            tags.FLUSH: self._flush,
-            tags.SYNC: self._sync,
-            tags.COPY_DATA: self._copy,
-            tags.COPY_DONE: self._copy,
-            tags.COPY_FAIL: self._copy,
-            tags.FUNCTION_CALL: self._function_call,
-        }
+    def _asked(self, tag: int, frame: bytes) -> Work | None:
+        handler = _HANDLERS.get(tag)
+        if handler is None:
+            raise ProtocolViolation(f"a message of type {chr(tag)!r} does not belong here")
+        return handler(self, frame)
 
     # The simple query protocol.
 
@@ -368,6 +359,23 @@ class Requests(Admitting):
             s.effects.copy is not None and s.effects.copy.direction == "from"
             for s in run.judged.analysis.statements
         )
+
+
+# One table for all sessions: each of thousands would have its own bound methods otherwise.
+_HANDLERS: Final[dict[int, Callable[[Requests, bytes], Work | None]]] = {
+    tags.QUERY: Requests._query,
+    tags.PARSE: Requests._parse,
+    tags.BIND: Requests._bind,
+    tags.DESCRIBE: Requests._describe,
+    tags.EXECUTE: Requests._execute,
+    tags.CLOSE: Requests._close,
+    tags.FLUSH: Requests._flush,
+    tags.SYNC: Requests._sync,
+    tags.COPY_DATA: Requests._copy,
+    tags.COPY_DONE: Requests._copy,
+    tags.COPY_FAIL: Requests._copy,
+    tags.FUNCTION_CALL: Requests._function_call,
+}
 
 
 def ensure_own(name: str) -> None:

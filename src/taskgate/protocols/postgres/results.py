@@ -10,12 +10,16 @@ from taskgate.model.limits import MAX_MASKED_ROW_BYTES, MAX_RECORDED_ROWS, MAX_R
 from taskgate.protocols.postgres import messages, tags
 from taskgate.protocols.postgres.conversation import CancelUpstream, Conversation
 from taskgate.protocols.postgres.frames import COPIED_ROWS, ROWS, BackendFramer, tag_set
-from taskgate.protocols.postgres.masked_output import REFUSED_ROWS, plan_copy, plan_rows
+from taskgate.protocols.postgres.masked_output import (
+    REFUSED_ROWS,
+    plan_copy,
+    plan_described,
+    plan_rows,
+)
 from taskgate.protocols.postgres.pipeline import Run, Step
 from taskgate.sql.facts import StatementFacts
 
-_ROW_TAGS = (tags.DATA_ROW, tags.COPY_DATA)
-_ROWS_OF_ALL_KINDS = tag_set(_ROW_TAGS)
+_ROWS_OF_ALL_KINDS = tag_set((tags.DATA_ROW, tags.COPY_DATA))
 
 
 class Results:
@@ -29,7 +33,6 @@ class Results:
         self._c = shared
         self._mask_key = mask_key
         self._record_rows = record_rows
-        self._most_sampled = MAX_RECORDED_ROWS if record_rows else 0
         self._dropping = False
         self.framer = BackendFramer()
         self.copying_out = False
@@ -39,11 +42,6 @@ class Results:
     def mid_frame(self) -> bool:
         """Whether a long row is partly passed on; nothing else may be said to the client."""
         return self.framer.mid_frame and not self._dropping
-
-    @property
-    def at_rows(self) -> bool:
-        """Whether what comes next is a row, or the rest of one."""
-        return self.framer.mid_frame or self.framer.peek() in _ROW_TAGS
 
     def interrupt(self, run: Run, error: TaskgateError) -> None:
         """Stops passing on a running request's answer, and the request itself."""
@@ -81,7 +79,7 @@ class Results:
         if not piece:
             return False
         rows = framer.run_rows
-        if run.output is not None or len(run.sample) < self._most_sampled:
+        if run.output is not None or self._samples(run):
             self.rewritten += len(piece)
         if run.output is not None:
             piece = run.output.rewrite(piece)
@@ -135,12 +133,21 @@ class Results:
             raise ProtocolViolation("the resource sent data that nothing asked for")
         return head.run
 
+    def _samples(self, run: Run) -> bool:
+        """Whether more of this answer's rows are to be recorded."""
+        if not self._record_rows:
+            return False
+        return run.sample is None or len(run.sample) < MAX_RECORDED_ROWS
+
     def _sample(self, run: Run, frames: bytes) -> None:
+        sample = run.sample
+        if sample is None:
+            sample = run.sample = []
         pos = 0
-        while pos < len(frames) and len(run.sample) < MAX_RECORDED_ROWS:
+        while pos < len(frames) and len(sample) < MAX_RECORDED_ROWS:
             end = pos + 1 + int.from_bytes(frames[pos + 1 : pos + 5], "big")
             values = messages.parse_data_row(frames[pos:end])
-            run.sample.append([None if v is None else v.decode("utf-8", "replace") for v in values])
+            sample.append([None if v is None else v.decode("utf-8", "replace") for v in values])
             pos = end
 
     def _plan_portal(self, run: Run) -> None:
@@ -163,10 +170,7 @@ class Results:
         """The columns of a simple query's next result."""
         run.planned = True
         if run.judged.decision.masks:
-            fields = messages.parse_row_description(frame)
-            run.output = plan_rows(
-                run.judged, self.facts(run), fields, _formats(fields), self._mask_key
-            )
+            run.output = plan_described(run.judged, self.facts(run), frame, self._mask_key)
         self.tell(run, frame)
 
     def facts(self, run: Run) -> StatementFacts:
@@ -212,7 +216,3 @@ class Results:
         """Passes a message of a result on, unless the result was stopped."""
         if run.over is None:
             self._c.out.to_client.append(frame)
-
-
-def _formats(fields: tuple[messages.Field, ...]) -> tuple[int, ...]:
-    return tuple(field.format for field in fields)

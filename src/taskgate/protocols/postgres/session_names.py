@@ -9,17 +9,13 @@ be counted on in its own cycle of the pipeline only, where an error would void w
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from taskgate.model.errors import OverLimit
 from taskgate.model.limits import MAX_PORTALS, MAX_PREPARED_STATEMENTS
+from taskgate.protocols.postgres.judging import Judged
+from taskgate.protocols.postgres.messages import Field
 from taskgate.sql.facts import StatementFacts
-
-if TYPE_CHECKING:
-    from taskgate.protocols.postgres.judging import Judged
-    from taskgate.protocols.postgres.messages import Field
-    from taskgate.sql.script import Script
-
+from taskgate.sql.script import Script
 
 # The level of a holdable cursor whose transaction has committed: no rollback reaches it.
 COMMITTED = -1
@@ -30,7 +26,7 @@ class Described:
     """What the resource says of a statement's result columns; None as long as it has not. Whoever
     asks anew makes a new one: portals keep that of their own Bind."""
 
-    fields: "tuple[Field, ...] | None" = None
+    fields: tuple[Field, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -44,9 +40,9 @@ class Prepared:
     """
 
     text: str
-    script: "Script"
-    judged: "Judged"
-    meant: "StatementFacts | None" = None
+    script: Script
+    judged: Judged
+    meant: StatementFacts | None = None
     identity: str = ""
     types: tuple[int, ...] | None = None
     described: Described | None = None
@@ -65,7 +61,7 @@ class Portal:
     """
 
     facts: tuple[StatementFacts, ...]
-    judged: "Judged"
+    judged: Judged
     prepared: Prepared | None = None
     described: Described | None = None
     formats: tuple[int, ...] = ()

@@ -54,7 +54,6 @@ class Held:
 
 Wait = LookUp | Drained | Held
 Work = Generator[Wait, Any, None]
-Handler = Callable[[bytes], Work | None]
 
 
 class Turns:
@@ -74,7 +73,6 @@ class Turns:
         self._now = 0.0
         self.skipping = False
         self.ended = False
-        self._handlers: dict[int, Handler] = {}
 
     # What comes in.
 
@@ -184,17 +182,17 @@ class Turns:
 
     # Running a handler.
 
+    def _asked(self, tag: int, frame: bytes) -> Work | None:
+        """Handles one message of the client, or begins to. Raises: TaskgateError."""
+        raise NotImplementedError
+
     def _handle(self, frame: bytes) -> None:
         tag = frame[0]
         if self.skipping and tag != tags.SYNC:
             return
-        handler = self._handlers.get(tag)
-        if handler is None:
-            self.end(ProtocolViolation(f"a message of type {chr(tag)!r} does not belong here"))
-            return
         self._simple = tag in (tags.QUERY, tags.FUNCTION_CALL)
         try:
-            work = handler(frame)
+            work = self._asked(tag, frame)
         except TaskgateError as error:
             self._failed(error)
             return
