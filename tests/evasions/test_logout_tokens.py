@@ -69,6 +69,7 @@ async def test_a_session_or_a_person_is_signed_out(there: Issuing, logouts: Logo
     assert alone.key == "session/corp:s1"
 
 
+@pytest.mark.cap("LOGOUT_TOKEN_S")
 @pytest.mark.parametrize(
     ("changed", "why"),
     [

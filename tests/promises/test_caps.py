@@ -212,7 +212,7 @@ def test_a_resources_long_words_end_the_session_not_the_gate(low: Faulty) -> Non
 def test_the_api_counts_too(low: Faulty) -> None:
     with pytest.raises(GateFault, match=r"reason|40"):
         low.own.ask("operator", "POST", "/v1/grants", {"task": "report", "reason": "r" * 41})
-    with pytest.raises(GateFault, match=r"large|413|20000|body"):
+    with pytest.raises(GateFault, match="413"):
         low.own.ask("operator", "POST", "/v1/grants", {"task": "report", "reason": "r" * 30_000})
     # Its first token came with it.
     _, grant = low.grant_of("report")

@@ -12,10 +12,22 @@ import pytest
 from taskgate.model import limits
 from taskgate.model.errors import NotRecorded
 from taskgate.model.event import Event, EventKind
+from taskgate.recording.journal import Journal
 from taskgate.recording.reader import read_recording
 from taskgate.recording.verify import verify_dir
 
-from .build import KEY, TUESDAY, Disk, finished, info, journal, permitted, record, sealed_file
+from .build import (
+    KEY,
+    TUESDAY,
+    Disk,
+    FakeClock,
+    finished,
+    info,
+    journal,
+    permitted,
+    record,
+    sealed_file,
+)
 
 
 def open_file(directory: Path) -> Path:
@@ -353,6 +365,28 @@ def test_a_session_opens_only_if_its_opening_is_in_the_chain(tmp_path: Path) -> 
 
 
 @pytest.mark.cap("MAX_OPEN_RECORDING_FILES")
+def test_so_many_files_of_recordings_are_kept_open(tmp_path: Path) -> None:
+    def kept_open() -> int:
+        return sum(
+            one.readlink().name.startswith("s") and one.readlink().is_relative_to(tmp_path)
+            for one in Path("/proc/self/fd").iterdir()
+            if one.is_symlink()
+        )
+
+    most = limits.MAX_OPEN_RECORDING_FILES
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * most, "nothing could be seen"
+    log = Journal(tmp_path, "process", KEY, FakeClock())
+    open_ones = [log.open(info(f"s{n}")) for n in range(most)]
+    assert kept_open() == most
+    open_ones += [log.open(info(f"s{most + n}")) for n in range(20)]
+    assert kept_open() == most
+    for recording in open_ones:
+        recording.append(permitted(1))
+        recording.flush()
+    assert kept_open() == most
+    assert all(recording.count == 2 for recording in open_ones)
+
+
 def test_ten_thousand_recordings_can_be_open(tmp_path: Path) -> None:
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft < 10_000 or limits.MAX_OPEN_RECORDING_FILES < 10_000

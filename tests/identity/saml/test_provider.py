@@ -243,6 +243,7 @@ async def test_known_metadata_counts_for_a_day_while_its_address_is_down(
     await providers.close()
 
 
+@pytest.mark.cap("SAML_METADATA_TTL_S")
 async def test_a_key_that_the_metadata_no_longer_shows_counts_no_longer(
     clock: SteppedClock, idp: Idp, site: Site
 ) -> None:
