@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from taskgate.demo.cluster import Account, free_port, server_account
 
 SSHD = Path("/usr/sbin/sshd")
@@ -87,6 +89,12 @@ class Host:
                 if found and entry.stat().st_uid == self.account.uid:
                     return True
         return False
+
+    def drop_connections(self) -> None:
+        """Ends every connection as a host that goes down does; the listener stays."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
     def stop(self) -> None:
         self.process.terminate()

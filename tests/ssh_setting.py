@@ -1,6 +1,7 @@
 """A whole gateway before a real sshd, and OpenSSH's own client in front of it."""
 
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -133,6 +134,10 @@ class SshSetting:
         read = read_session(self.own.recordings, session)
         return [(entry.kind, dict(entry.facts)) for entry in read]
 
+    def limit_file_size(self) -> None:
+        """From here on the gateway can write no file any further, as on a full disk."""
+        resource.prlimit(self.own.pid, resource.RLIMIT_FSIZE, (1, 1))
+
     def recorded(self, task: str) -> list[tuple[str, dict[str, Any]]]:
         """The recording of the newest session of `task`, once that has ended."""
         id_ = self.newest_session(task)
@@ -205,7 +210,11 @@ class SshSetting:
 
 @contextmanager
 def running_ssh_gate(
-    host: Host, *tasks: str, people: tuple[Person, ...] = (), resource: str = ""
+    host: Host,
+    *tasks: str,
+    people: tuple[Person, ...] = (),
+    document: str = "",
+    durability: str = "process",
 ) -> Iterator[SshSetting]:
     """A gateway of its own before `host`, which is resource `target`."""
     with tempfile.TemporaryDirectory(prefix="tg-ssh-gate-") as directory:
@@ -213,12 +222,12 @@ def running_ssh_gate(
         port = free_port()
         own = OwnGate(root / "gate", Ports(free_port(), free_port()), secrets={})
         (root / "gate").mkdir()
-        found = resource or _RESOURCE.format(
+        found = document or _RESOURCE.format(
             name="target", port=host.port, host_key=host.host_key, user=host.account.name,
             key=host.key,
         )  # fmt: skip
         policy = {"target.yaml": found, "tasks.yaml": "---\n".join(tasks)}
-        own.configure(policy, more={"ssh": {"port": port}})
+        own.configure(policy, durability=durability, more={"ssh": {"port": port}})
         everyone = (OPERATOR, *people)
         own.add_people(everyone)
         own.start()

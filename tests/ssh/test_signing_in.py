@@ -39,7 +39,7 @@ def test_the_hosts_key_is_pinned(ssh_host: Host) -> None:
             f" private_key: {{file: {ssh_host.key}}}}}\n"
         )
         mark = ssh_host.mark()
-        with running_ssh_gate(ssh_host, TASK, resource=resource) as setting:
+        with running_ssh_gate(ssh_host, TASK, document=resource) as setting:
             done = setting.ssh("look", "id")
     assert done.returncode == 125
     assert "showed a host key that is not the one in its policy" in done.stderr
@@ -54,7 +54,7 @@ def test_a_host_that_is_away_or_lets_nobody_in(ssh_host: Host) -> None:
             f"credential: {{username: {other.account.name},"
             f" private_key: {{file: {ssh_host.key}}}}}\n"
         )
-        with running_ssh_gate(ssh_host, TASK, resource=resource) as setting:
+        with running_ssh_gate(ssh_host, TASK, document=resource) as setting:
             done = setting.ssh("look", "id")
             assert done.returncode == 125
             assert "does not let the gate in as" in done.stderr

@@ -248,6 +248,7 @@ def connections_of(parts: Parts, grant: Grant) -> tuple[list[Connection], str]:
                 user=f"{grant.task}+{name}" if several else grant.task,
                 database=resource.database,
                 tls=door.tls,
+                known_hosts=parts.reach.ssh_known_hosts if resource.protocol == "ssh" else "",
             )
         )
     return found, parts.reach.ca_pem

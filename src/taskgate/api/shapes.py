@@ -181,7 +181,7 @@ class GrantAsked(_Asked):
 
 class Connection(_Shown):
     """How a client reaches one resource. `user` names the task; the grant's token is the
-    password."""
+    password. `known_hosts` is OpenSSH's line for the gate, where the protocol is `ssh`."""
 
     resource: str
     protocol: str
@@ -190,6 +190,7 @@ class Connection(_Shown):
     user: str
     database: str
     tls: bool
+    known_hosts: str = ""
 
 
 class GrantShown(_Shown):

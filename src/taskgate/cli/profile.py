@@ -96,7 +96,7 @@ def save(profile: Profile) -> None:
 def write_private(name: str, text: str) -> Path:
     """Writes one file of the folder, mode 0600, whole or not at all; its path."""
     target = folder() / name
-    temporary = target.with_name(f".{name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)

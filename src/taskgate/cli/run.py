@@ -73,14 +73,14 @@ def exec_(
 def connect(
     task: str,
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- PSQL OPTIONS...]", help="For psql.")
+        list[str] | None, typer.Argument(metavar="[-- ARGUMENTS...]", help="For psql or ssh.")
     ] = None,
     reason: Reason = "",
     lasts: For = "",
     resource: OnlyResource = "",
 ) -> None:
-    """Open psql under a fresh grant of TASK; the grant ends with it."""
-    raise SystemExit(run_under(task, ["psql", *(arguments or [])], reason, lasts, resource))
+    """Open psql, or ssh, under a fresh grant of TASK; the grant ends with it."""
+    raise SystemExit(run_under(task, (), reason, lasts, resource, arguments or ()))
 
 
 def env(
@@ -115,18 +115,27 @@ def env(
     tell(f"grant {issued.grant.id} until {at(issued.grant.expires_at)}")
 
 
-def run_under(task: str, command: Sequence[str], reason: str, lasts: str, resource: str) -> int:
+def run_under(
+    task: str,
+    command: Sequence[str],
+    reason: str,
+    lasts: str,
+    resource: str,
+    arguments: Sequence[str] = (),
+) -> int:
     """Runs `command` under a fresh grant of `task`; its exit status (128 and the signal's number
-    where one killed it). The grant is revoked whatever happened."""
-    program = shutil.which(command[0])
-    if program is None:
+    where one killed it). The grant is revoked whatever happened. Without a command it is the
+    resource's own client, with `arguments`."""
+    if command and shutil.which(command[0]) is None:
         stop(f"there is no command {command[0]!r}", Exit.COMMAND_NOT_FOUND)
     client = signed_in()
     # Its name only: arguments may hold what is nobody's business.
-    why = reason or f"taskgate exec {os.path.basename(command[0])}"
+    name = os.path.basename(command[0]) if command else ""
+    why = reason or (f"taskgate exec {name}" if command else "taskgate connect")
     try:
         client, issued = stepping_up(client, lambda c: _issue(c, task, why, lasts, resource))
         surroundings = {k: v for k, v in os.environ.items() if k not in _STRAY}
+        surroundings.pop("TASKGATE_SSH_HOST", None)
         # The command gets the grant's token, not the one that could ask for more.
         surroundings.pop("TASKGATE_TOKEN", None)
     except Stop as end:
@@ -135,9 +144,19 @@ def run_under(task: str, command: Sequence[str], reason: str, lasts: str, resour
         raise
     try:
         surroundings |= settings(issued, resource)
+        if not command:
+            command = _client(surroundings, arguments)
+        program = shutil.which(command[0], path=surroundings.get("PATH"))
+        if program is None:
+            stop(f"there is no command {command[0]!r}", Exit.COMMAND_NOT_FOUND)
         return _run(program, command, surroundings)
     finally:
         _end(client, issued.grant.id)
+
+
+def _client(surroundings: Mapping[str, str], arguments: Sequence[str]) -> list[str]:
+    host = surroundings.get("TASKGATE_SSH_HOST")
+    return ["psql", *arguments] if host is None else ["ssh", host, *arguments]
 
 
 def _refuse_wishes(reason: str, lasts: str) -> None:
@@ -160,7 +179,9 @@ def _run_as_job(identity: str, task: str, command: Sequence[str], resource: str)
         kept = {k: v for k, v in os.environ.items() if k not in (*_STRAY, *_OF_THE_JOB)}
         if identity.startswith("env:"):
             kept.pop(identity.removeprefix("env:"), None)
-        return _run(program, command, kept | dict(settings(found.as_issued(), resource)))
+        kept |= settings(found.as_issued(), resource)
+        program = shutil.which(command[0], path=kept.get("PATH")) or program
+        return _run(program, command, kept)
     finally:
         try:
             give_up(client, found.access_token)
@@ -169,9 +190,13 @@ def _run_as_job(identity: str, task: str, command: Sequence[str], resource: str)
 
 
 def settings(issued: Reachable, resource: str) -> Mapping[str, str]:
-    """What libpq and its kin read from the environment. Raises: Stop where it is not plain
-    which of several resources is meant."""
+    """What libpq and its kin, or OpenSSH's programs, read from the environment. Raises: Stop where
+    it is not plain which of several resources is meant."""
     reach = _the_one(issued.connections, resource)
+    if reach.protocol == "ssh":
+        from taskgate.cli.ssh import ssh_settings
+
+        return ssh_settings(reach, issued.token)
     if reach.protocol != "postgres":
         stop(f"this taskgate does not know how to set up {reach.protocol}", Exit.FAILED)
     values = {

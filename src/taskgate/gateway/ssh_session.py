@@ -202,6 +202,8 @@ class SshSession:
         ended, why = None, ""
         try:
             ended = await host.run(channel, asked.command.sent, asked.environment, most)
+            if ended.status is None and not (ended.signal or ended.over):
+                raise UpstreamFault("the host closed the channel", hint="its own log may say why")
         except asyncio.CancelledError as cancelled:
             why = str(cancelled.args[0]) if cancelled.args else "it was cut off"
             raise
@@ -212,8 +214,6 @@ class SshSession:
             self._finished(channel, run, ended, why)
         if ended.over:
             raise self._limit(number, f"the answer is longer than {most} bytes")
-        if ended.status is None and not ended.signal:
-            raise UpstreamFault("the host closed the channel", hint="its own log may say why")
         channel.exit_as(ended)
 
     def _finished(self, channel: ClientChannel, run: _Run, ended: Ended | None, why: str) -> None:

@@ -16,6 +16,7 @@ from taskgate.protocols.ssh.conversation import Asked, Ended, Stream, Terminal, 
 
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 MAX_PACKET_BYTES: Final = 32 * 1024
+_END_OUTPUT_S: Final = 0.2
 
 
 class GateChannel(SSHServerChannel[bytes]):
@@ -189,6 +190,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self._channel.write(data, datatype)
 
     def end_output(self) -> None:
+        """The host says no more. As a rule its exit status comes at once, and has to be heard
+        first: a shared connection of OpenSSH's takes no status once it has seen the end."""
+        self._loop.call_later(_END_OUTPUT_S, self._end_output)
+
+    def _end_output(self) -> None:
         if self._channel is not None and not self._channel.is_closing():
             self._channel.write_eof()
 
