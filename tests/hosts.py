@@ -4,6 +4,7 @@ own. Debian's openssh-server brings the program; no service is started."""
 import contextlib
 import grp
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -99,6 +100,18 @@ class Host:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(10)
+
+
+def what_is_missing() -> str:
+    """Why no host can be run here; empty where one can."""
+    if not SSHD.exists():
+        return "openssh-server is not installed: apt-get install openssh-server"
+    account = server_account()
+    if Path(pwd.getpwuid(account.uid).pw_shell).name != "bash":
+        return f"the shell of {account.name} is not bash, which notes the commands it is given"
+    if os.geteuid() != 0 and grp.getgrnam("tty").gr_gid not in os.getgroups():
+        return "an sshd of a user who is not in group tty cannot hand out terminals"
+    return ""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from taskgate.demo.gate import OwnGate, Person, Ports
 from taskgate.model.event import EventKind
 from taskgate.recording.reader import read_session
 from tests.gates import OPERATOR
-from tests.hosts import SSHD, Host, running_host
+from tests.hosts import Host, running_host, what_is_missing
 
 LEAD = Person("lead", "approves", ("leads",))
 # What OpenSSH's client sends on every connection by Debian's configuration is left out here.
@@ -246,9 +246,10 @@ def running_ssh_gate(
 @pytest.fixture(scope="session")
 def ssh_host() -> Iterator[Host]:
     """One sshd for all tests of a process."""
-    if not SSHD.exists():
-        if os.environ.get("TASKGATE_TEST_ALL"):
-            pytest.fail("openssh-server is not installed, and this run must test with it")
-        pytest.skip("openssh-server is not installed: apt-get install openssh-server")
+    missing = what_is_missing()
+    if missing and os.environ.get("TASKGATE_TEST_ALL") and os.geteuid() == 0:
+        pytest.fail(f"{missing}, and this run must test with it")
+    if missing:
+        pytest.skip(missing)
     with running_host() as host:
         yield host

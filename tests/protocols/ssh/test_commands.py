@@ -129,6 +129,9 @@ def test_a_terminal_is_for_everything_in_the_line() -> None:
     asked = Asked("a | sudo /bin/b", terminal=Terminal("xterm", 80, 24))
     actions = exec_request(asked, "web", lambda _action: True).request.actions
     assert [a.object for a in actions if a.verb == "terminal"] == ["a", "sudo"]
+    asked = Asked("'a b' c; sh -c d", terminal=Terminal("xterm", 80, 24))
+    actions = exec_request(asked, "web", lambda _action: True).request.actions
+    assert [a.object for a in actions if a.verb == "terminal"] == ["a b", "sh"]
 
 
 @pytest.mark.parametrize("name", ["A-B", "", "1A", "É", "A B", "A=B"])

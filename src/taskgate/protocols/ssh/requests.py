@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgate.model.action import Action, Request
+from taskgate.model.argv import split_argv
 from taskgate.model.errors import Denied
 from taskgate.protocols.ssh.commands import Command, read_command
 from taskgate.protocols.ssh.conversation import Asked
@@ -74,8 +75,8 @@ def _terminals(command: Command) -> tuple[Action, ...]:
     names: dict[str, None] = {}
     for action in command.actions:
         if action.verb == "run" and not action.via:
-            word = action.object.split(" ", 1)[0].lstrip("$").strip("'\"")
-            names[base_name(word) or "sh"] = None
+            name = split_argv(action.object)[0]
+            names[base_name(name) if name else "sh"] = None
         elif action.verb == "script":
             names["sh"] = None
     return tuple(Action("terminal", name, "program", write=True) for name in names)
