@@ -166,26 +166,29 @@ class Gate:
         within_s: float = 600.0,
     ) -> str:
         """A held request of a session on another node, as the store has it; its id."""
-        now = time.time()
-        approval = Approval(
-            id=new_id("a"),
-            grant_id=grant,
-            session_id=new_id("s"),
-            requester_key=f"local:{who}",
-            task="sales-report",
-            resource="shop",
-            text=text,
-            parameters=("1", None),
-            digest=os.urandom(32).hex(),
-            shape=os.urandom(32).hex(),
-            rule="sales-report/hold[0]",
-            policy_version=load_dir(self.folder / "policy").version,
-            demands=(ApprovalDemand(frozenset({"leads"}), frozenset(), people, within_s),),
-            asked_at=now,
-            expires_at=now + within_s,
-            requester_keys=frozenset({f"local:{who}"}),
-        )
         async with open_state(load_config(self.config)) as state:
+            held_by = await state.store.grants.get(grant)
+            assert held_by is not None
+            # A gateway's clock never goes back; the machine's may have, by a little.
+            now = max(time.time(), held_by.not_before)
+            approval = Approval(
+                id=new_id("a"),
+                grant_id=grant,
+                session_id=new_id("s"),
+                requester_key=f"local:{who}",
+                task="sales-report",
+                resource="shop",
+                text=text,
+                parameters=("1", None),
+                digest=os.urandom(32).hex(),
+                shape=os.urandom(32).hex(),
+                rule="sales-report/hold[0]",
+                policy_version=load_dir(self.folder / "policy").version,
+                demands=(ApprovalDemand(frozenset({"leads"}), frozenset(), people, within_s),),
+                asked_at=now,
+                expires_at=now + within_s,
+                requester_keys=frozenset({f"local:{who}"}),
+            )
             assert await state.store.approvals.add(approval, "another-node")
         return approval.id
 
