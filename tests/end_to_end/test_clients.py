@@ -3,6 +3,7 @@ SQLAlchemy."""
 
 import asyncpg
 import psycopg
+import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -84,6 +85,44 @@ async def test_asyncpg(setting: Setting) -> None:
         async with connection.transaction():
             seen = [row async for row in connection.cursor(QUERY, prefetch=3)]
         assert len(seen) == 10
+    finally:
+        await connection.close()
+
+
+async def test_a_copy_that_asyncpg_gives_up_leaves_the_session_as_good_as_new(
+    setting: Setting,
+) -> None:
+    """It sends data and a cancel request before COPY has begun: while names are looked up. Ten
+    times, since it is chance which part of the gate's own question is cancelled."""
+
+    class Fails:
+        """One row, and then no more."""
+
+        def __init__(self) -> None:
+            self.rows = 0
+
+        def __aiter__(self) -> "Fails":
+            return self
+
+        async def __anext__(self) -> bytes:
+            self.rows += 1
+            if self.rows > 1:
+                raise RuntimeError("failure in source")
+            return b"a\tb\n"
+
+    connection = await asyncpg.connect(
+        host="127.0.0.1", port=setting.gate.port, user="everything",
+        password=setting.gate.grant("everything"), database=setting.database, ssl=False,
+    )  # fmt: skip
+    try:
+        for number in range(10):
+            table = f"given_up_{number}"
+            await connection.execute(f"CREATE TABLE shop.{table} (a text, b text)")
+            with pytest.raises(RuntimeError, match="failure in source"):
+                await connection.copy_to_table(table, schema_name="shop", source=Fails())
+            assert await connection.fetchval("SELECT 1") == 1
+            assert await connection.fetchval(f"SELECT count(*) FROM shop.{table}") == 0
+            await connection.execute(f"DROP TABLE shop.{table}")
     finally:
         await connection.close()
 
