@@ -16,6 +16,7 @@ import pytest
 from psycopg import errors
 
 from taskgate.demo.gate import GateFault, Person
+from taskgate.model import limits
 from tests.end_to_end.conftest import Setting
 from tests.gates import running_gate
 from tests.servers import Server, Servers
@@ -64,6 +65,7 @@ permit:
 PEOPLE = (
     Person("oncall", "has the pager", ("on-call",)),
     Person("pair", "has it next week", ("on-call",)),
+    Person("eager", "asks again and again", ("on-call",)),
     Person("lead", "agrees", ("leads",)),
     Person("sec", "reviews", ("security",)),
     Person("aud", "reads records", ("auditors",)),
@@ -194,6 +196,16 @@ def test_whoever_is_named_gets_in_loudly_and_stays_under_review(
     assert refused(place, "sec", f"/v1/reviews/{one['id']}", {"note": "again"})["status"] == 409
     events = ask(place, "aud", "/v1/audit/search?task=repair&limit=1000")["entries"]
     assert "break_glass.reviewed" in {row["event"] for row in events}
+
+
+@pytest.mark.cap("MAX_BREAK_GLASS_PER_PERSON")
+def test_one_person_has_so_many_requests_open_and_no_more(place: Setting) -> None:
+    for _ in range(limits.MAX_BREAK_GLASS_PER_PERSON):
+        assert break_glass(place, "eager", "wages")["request"]["state"] == "waiting"
+    more = refused(place, "eager", "/v1/break-glass", {"task": "wages", "reason": "once more"})
+    assert more["status"] == 409
+    assert "open already" in more["detail"]
+    assert break_glass(place, "pair", "wages")["request"]["state"] == "waiting"
 
 
 def test_a_grant_by_break_glass_ends_when_it_is_revoked(place: Setting) -> None:

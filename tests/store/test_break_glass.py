@@ -75,7 +75,6 @@ async def test_a_vote_counts_in_time_once_and_not_for_whoever_was_cut_off(store:
     assert not await store.break_glass.add(replace(ONE, id="bg-2"), 5)
 
 
-@pytest.mark.cap("MAX_BREAK_GLASS_PER_PERSON")
 async def test_one_person_has_so_many_open_and_no_more(store: Store) -> None:
     most = limits.MAX_BREAK_GLASS_PER_PERSON
     assert most <= 10
