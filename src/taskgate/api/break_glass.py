@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -230,8 +231,9 @@ def _mine(one: BreakGlass, identity: Identity) -> bool:
     return not one.requester_keys.isdisjoint(identity.keys)
 
 
-def _may(ensure: object, one: BreakGlass, identity: Identity) -> bool:
-    assert callable(ensure)  # noqa: S101 - one of the two above
+def _may(
+    ensure: Callable[[BreakGlass, Identity], None], one: BreakGlass, identity: Identity
+) -> bool:
     try:
         ensure(one, identity)
     except Denied:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from taskgate.api.shapes import DemandShown, GrantIssued, Name, Reason, VoteShown
+from taskgate.api.shapes import Asked, DemandShown, GrantIssued, Name, Reason, Shown, VoteShown
 from taskgate.model import limits
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class BreakGlassAsked(_Asked):
+class BreakGlassAsked(Asked):
     task: Name
     reason: Reason
     resource: Name | None = None
     lasts_s: Annotated[float, Field(gt=0, le=limits.MAX_BREAK_GLASS_S)] | None = None
 
 
-class BreakGlassShown(_Shown):
+class BreakGlassShown(Shown):
     """`second` is who must agree before, None for nobody; `may_decide` and `may_review` say what
     the caller can do about it now."""
 
@@ -54,22 +46,22 @@ class BreakGlassShown(_Shown):
     may_review: bool
 
 
-class BreakGlassGiven(_Shown):
+class BreakGlassGiven(Shown):
     """`issued` is there once the grant is; its token is shown this once."""
 
     request: BreakGlassShown
     issued: GrantIssued | None = None
 
 
-class VoteAsked(_Asked):
+class VoteAsked(Asked):
     reason: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
 
 
-class ReviewAsked(_Asked):
+class ReviewAsked(Asked):
     note: Reason
 
 
-class AlertShown(_Shown):
+class AlertShown(Shown):
     id: str
     at: float
     kind: str

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+from taskgate.api.shapes import Asked, Shown
 
 Label = Annotated[str, Field(max_length=100)]
 
 
-class FactorShown(_Shown):
+class FactorShown(Shown):
     """`kind` is `app` or `passkey`; an app counts once it is `confirmed`."""
 
     id: str
@@ -29,7 +22,7 @@ class FactorShown(_Shown):
     last_used_at: float | None
 
 
-class FactorsShown(_Shown):
+class FactorsShown(Shown):
     """`demanded`: a password alone does not sign in."""
 
     factors: list[FactorShown]
@@ -37,11 +30,11 @@ class FactorsShown(_Shown):
     demanded: bool
 
 
-class EnrolAsked(_Asked):
+class EnrolAsked(Asked):
     label: Label = ""
 
 
-class EnrolmentShown(_Shown):
+class EnrolmentShown(Shown):
     """`secret` (base 32) and `uri` (for a QR code) are shown this once."""
 
     id: str
@@ -49,15 +42,15 @@ class EnrolmentShown(_Shown):
     uri: str
 
 
-class ConfirmAsked(_Asked):
+class ConfirmAsked(Asked):
     code: Annotated[SecretStr, Field(min_length=1, max_length=100)]
 
 
-class RecoveryCodes(_Shown):
+class RecoveryCodes(Shown):
     """Shown this once; empty where the user has codes already."""
 
     codes: list[str]
 
 
-class FactorsReset(_Shown):
+class FactorsReset(Shown):
     removed: int

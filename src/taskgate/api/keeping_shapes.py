@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from taskgate.api.shapes import Name
+from taskgate.api.shapes import Asked, Name, Shown
 from taskgate.model import limits
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class SecretShown(_Shown):
+class SecretShown(Shown):
     """A stored secret's name; its value is never shown."""
 
     name: str
@@ -26,29 +18,29 @@ class SecretShown(_Shown):
     set_by: str
 
 
-class SecretAsked(_Asked):
+class SecretAsked(Asked):
     value: Annotated[SecretStr, Field(max_length=limits.MAX_SECRET_BYTES)]
 
 
-class UserShown(_Shown):
+class UserShown(Shown):
     name: str
     groups: list[str]
     created_at: float
     disabled: bool
 
 
-class UserAsked(_Asked):
+class UserAsked(Asked):
     """`agent_for` names the local user for whom a new agent acts."""
 
     name: Name
     agent_for: Annotated[str, Field(max_length=200)] = ""
-    groups: Annotated[list[Name], Field(max_length=100)] = []
+    groups: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
     password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
 
 
-class PasswordAsked(_Asked):
+class PasswordAsked(Asked):
     password: Annotated[SecretStr, Field(max_length=limits.MAX_PASSWORD_BYTES)]
 
 
-class GroupsAsked(_Asked):
+class GroupsAsked(Asked):
     groups: Annotated[list[Name], Field(max_length=100)]

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from taskgate.api.shapes import Connection, GrantShown, Name, Reason
+from taskgate.api.shapes import Asked, Connection, GrantShown, Name, Reason, Shown
 from taskgate.model import limits
 
 _Word = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class OffboardAsked(_Asked):
+class OffboardAsked(Asked):
     why: Reason
 
 
-class PlaceShown(_Shown):
+class PlaceShown(Shown):
     """One line of the map of use. `way` is a protocol, or `sign-in` for the API and the console.
     `host` is what was reached, `claims` what a workload's token said of its run."""
 
@@ -45,7 +37,7 @@ class PlaceShown(_Shown):
     grants: list[str]
 
 
-class OffboardedShown(_Shown):
+class OffboardedShown(Shown):
     """What was ended. `also_seen` are other keys of the same name, which were not touched."""
 
     people: list[str]
@@ -60,20 +52,20 @@ class OffboardedShown(_Shown):
     also_seen: list[str]
 
 
-class UseAsked(_Asked):
+class UseAsked(Asked):
     """`what` is a person, a task, a grant's id, or a token: in the body, never in the address."""
 
     what: _Word
 
 
-class UseShown(_Shown):
+class UseShown(Shown):
     """`subject` says how `what` was understood."""
 
     subject: str
     places: list[PlaceShown]
 
 
-class DormantShown(_Shown):
+class DormantShown(Shown):
     grant_id: str
     who: str
     task: str
@@ -83,12 +75,12 @@ class DormantShown(_Shown):
     last_used_at: float | None
 
 
-class UnusedTaskShown(_Shown):
+class UnusedTaskShown(Shown):
     task: str
     last_used_at: float | None
 
 
-class NewPlaceShown(_Shown):
+class NewPlaceShown(Shown):
     grant_id: str
     who: str
     task: str
@@ -97,14 +89,14 @@ class NewPlaceShown(_Shown):
     seen_before: list[str]
 
 
-class IdlePersonShown(_Shown):
+class IdlePersonShown(Shown):
     who: str
     origin: str
     since: float
     last_at: float | None
 
 
-class OverdueReviewShown(_Shown):
+class OverdueReviewShown(Shown):
     """A use of break-glass that nobody has reviewed in time."""
 
     id: str
@@ -114,22 +106,22 @@ class OverdueReviewShown(_Shown):
     due_at: float
 
 
-class HygieneShown(_Shown):
+class HygieneShown(Shown):
     days: float
     dormant_grants: list[DormantShown]
     unused_tasks: list[UnusedTaskShown]
     new_places: list[NewPlaceShown]
     idle_people: list[IdlePersonShown]
-    overdue_reviews: list[OverdueReviewShown] = []
+    overdue_reviews: list[OverdueReviewShown] = Field(default_factory=list)
 
 
-class DeriveAsked(_Asked):
+class DeriveAsked(Asked):
     """`permit` is a list of rules as under a task's `permit`. What is left out stays as it is."""
 
     permit: (
         Annotated[list[dict[str, str | list[str]]], Field(min_length=1, max_length=200)] | None
     ) = None
-    resources: Annotated[list[Name], Field(max_length=100)] = []
+    resources: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
     lasts_s: Annotated[float, Field(gt=0, le=366 * 86400)] | None = None
     uses: Annotated[int, Field(ge=1, le=limits.MAX_GRANT_USES)] | None = None
     step: Annotated[str, Field(max_length=limits.MAX_STEP_CHARS)] = ""
@@ -137,13 +129,13 @@ class DeriveAsked(_Asked):
     agent: Annotated[str, Field(max_length=64)] = ""
 
 
-class LinkShown(_Shown):
+class LinkShown(Shown):
     grant: str
     who: str
     step: str
 
 
-class Derived(_Shown):
+class Derived(Shown):
     """`permit` has the lines of each level that narrowed; `chain` is everything above, nearest
     first. `token` is shown this once."""
 

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from taskgate.api.shapes import Name
+from taskgate.api.shapes import Asked, Name, Shown
 from taskgate.model import limits
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class PolicyFiles(_Asked):
+class PolicyFiles(Asked):
     """File name -> text. Without files, `apply` reads the configured folder again."""
 
     files: dict[Annotated[str, Field(max_length=300)], str] | None = None
     note: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
 
 
-class PolicyChecked(_Shown):
+class PolicyChecked(Shown):
     version: str
     resources: list[str]
     tasks: list[str]
     errors: list[str]
 
 
-class PolicyApplied(_Shown):
+class PolicyApplied(Shown):
     version: str
     applied_at: float
     applied_by: str
@@ -40,7 +32,7 @@ class PolicyApplied(_Shown):
     current: bool
 
 
-class ExplainAsked(_Asked):
+class ExplainAsked(Asked):
     """`who` is a local user's name, the caller's own where it is left out."""
 
     task: Name
@@ -49,7 +41,7 @@ class ExplainAsked(_Asked):
     resource: Name | None = None
 
 
-class RuleShown(_Shown):
+class RuleShown(Shown):
     """One rule, and whether and why it counted."""
 
     rule: str
@@ -60,7 +52,7 @@ class RuleShown(_Shown):
     why: str
 
 
-class Explained(_Shown):
+class Explained(Shown):
     outcome: str
     rule: str
     source: str

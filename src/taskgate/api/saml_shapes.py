@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from taskgate.api.shapes import Name, Sealed, SignInWanted
-
-
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from taskgate.api.shapes import Asked, Name, Sealed, Shown, SignInWanted
 
 
-class _Shown(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class SamlAsked(_Asked):
+class SamlAsked(Asked):
     """`redirect` is the caller's own `http://127.0.0.1:PORT/callback`, `challenge` the S256 of a
     verifier that it keeps (RFC 7636)."""
 
@@ -28,25 +20,25 @@ class SamlAsked(_Asked):
     sign_in: SignInWanted | None = None
 
 
-class SamlBegun(_Shown):
+class SamlBegun(Shown):
     """`state` comes back with the code."""
 
     url: str
     state: str
 
 
-class SamlFound(_Asked):
+class SamlFound(Asked):
     """What the browser came back with, and the verifier."""
 
     code: Annotated[str, Field(min_length=1, max_length=200)]
     verifier: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class SamlLeave(_Asked):
+class SamlLeave(Asked):
     leave: Sealed
 
 
-class SamlLeft(_Shown):
+class SamlLeft(Shown):
     """Where a browser ends the session at the provider as well; empty where there is none."""
 
     url: str

@@ -17,15 +17,19 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(min_length=1, max_length=limits.MAX_REASON_CHARS)]
 
 
-class _Asked(BaseModel):
+class Asked(BaseModel):
+    """What a request brings: an unknown key is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Shown(BaseModel):
+class Shown(BaseModel):
+    """What an answer holds."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class SignInWanted(_Asked):
+class SignInWanted(Asked):
     """How a task wants its holder to have signed in; all that is named."""
 
     mfa: bool = False
@@ -40,7 +44,7 @@ class SignInWanted(_Asked):
         return SignInDemand(self.mfa, self.within_s, tuple(self.acr))
 
 
-class Problem(_Shown):
+class Problem(Shown):
     """RFC 9457. `rule` names the policy's rule, `hint` says what to do next, `incident` finds
     the log line of an internal fault. `sign_in`, where a stronger or newer sign-in would help, says
     what it must be like."""
@@ -56,7 +60,7 @@ class Problem(_Shown):
     sign_in: SignInWanted | None = None
 
 
-class LoginAsked(_Asked):
+class LoginAsked(Asked):
     """`code` is an authenticator app's, or a recovery code."""
 
     name: Name
@@ -64,7 +68,7 @@ class LoginAsked(_Asked):
     code: Annotated[SecretStr, Field(max_length=100)] = SecretStr("")
 
 
-class Me(_Shown):
+class Me(Shown):
     """`over` has the patterns of tasks that a right reaches, where it does not reach everything."""
 
     key: str
@@ -81,7 +85,7 @@ class Me(_Shown):
     auth_time: float | None = None
 
 
-class LoggedIn(_Shown):
+class LoggedIn(Shown):
     """`token` is shown this once; the gateway keeps only its hash. `refresh` (after a sign-in by
     a provider that gives one) renews the sign-in, and `leave` signs out at the provider as well;
     both are sealed, and only the gateway reads them."""
@@ -96,7 +100,7 @@ class LoggedIn(_Shown):
 Sealed = Annotated[str, Field(min_length=1, max_length=32 * limits.KIB)]
 
 
-class OidcAsked(_Asked):
+class OidcAsked(Asked):
     """`redirect` is the caller's own `http://127.0.0.1:PORT/callback`."""
 
     provider: Name
@@ -105,7 +109,7 @@ class OidcAsked(_Asked):
     sign_in: SignInWanted | None = None
 
 
-class OidcBegun(_Shown):
+class OidcBegun(Shown):
     """`state` comes back with the code; `flow` is sealed, and to be sent with both."""
 
     url: str
@@ -113,7 +117,7 @@ class OidcBegun(_Shown):
     flow: str
 
 
-class OidcFound(_Asked):
+class OidcFound(Asked):
     """What the browser came back with; `iss` where it named one (RFC 9207)."""
 
     flow: Sealed
@@ -122,12 +126,12 @@ class OidcFound(_Asked):
     iss: Annotated[str, Field(max_length=2000)] | None = None
 
 
-class OidcDeviceAsked(_Asked):
+class OidcDeviceAsked(Asked):
     provider: Name
     sign_in: SignInWanted | None = None
 
 
-class OidcDeviceBegun(_Shown):
+class OidcDeviceBegun(Shown):
     """`user_code` is typed at `url`; `complete_url`, where there is one, has it filled in."""
 
     url: str
@@ -138,29 +142,29 @@ class OidcDeviceBegun(_Shown):
     flow: str
 
 
-class OidcLeave(_Asked):
+class OidcLeave(Asked):
     leave: Sealed
 
 
-class OidcLeft(_Shown):
+class OidcLeft(Shown):
     """Where a browser signs out at the provider; empty where it has no such place."""
 
     url: str
 
 
-class OidcFlow(_Asked):
+class OidcFlow(Asked):
     flow: Sealed
 
 
-class OidcPending(_Shown):
+class OidcPending(Shown):
     interval_s: float
 
 
-class OidcRefresh(_Asked):
+class OidcRefresh(Asked):
     refresh: Sealed
 
 
-class TaskShown(_Shown):
+class TaskShown(Shown):
     name: str
     description: str
     resources: list[str]
@@ -172,14 +176,14 @@ class TaskShown(_Shown):
     rules: list[str] = []
 
 
-class GrantAsked(_Asked):
+class GrantAsked(Asked):
     task: Name
     reason: Reason
     lasts_s: Annotated[float, Field(gt=0, le=366 * 86400)] | None = None
     resource: Name | None = None
 
 
-class Connection(_Shown):
+class Connection(Shown):
     """How a client reaches one resource. `user` names the task; the grant's token is the
     password. `known_hosts` is OpenSSH's line for the gate, where the protocol is `ssh`."""
 
@@ -193,7 +197,7 @@ class Connection(_Shown):
     known_hosts: str = ""
 
 
-class GrantShown(_Shown):
+class GrantShown(Shown):
     """`parent`, `step`, `uses_left` and `permit` are a derived grant's: `permit` has the lines of
     each level that narrowed it."""
 
@@ -213,7 +217,7 @@ class GrantShown(_Shown):
     permit: list[list[str]] = []
 
 
-class GrantIssued(_Shown):
+class GrantIssued(Shown):
     grant: GrantShown
     token: str
     connections: list[Connection]
@@ -231,7 +235,7 @@ class Reachable(Protocol):
     def ca_pem(self) -> str: ...
 
 
-class Exchanged(_Shown):
+class Exchanged(Shown):
     """The answer of the token endpoint (RFC 8693 section 2.2.1), and how to connect."""
 
     access_token: str
@@ -248,24 +252,24 @@ class Exchanged(_Shown):
         )
 
 
-class TokenIssued(_Shown):
+class TokenIssued(Shown):
     token: str
     connections: list[Connection]
     ca_pem: str
 
 
-class RevokeAsked(_Asked):
+class RevokeAsked(Asked):
     why: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
 
 
-class VoteShown(_Shown):
+class VoteShown(Shown):
     who: str
     approve: bool
     reason: str
     at: float
 
 
-class DemandShown(_Shown):
+class DemandShown(Shown):
     """`people` distinct members of `groups`, or people of `subjects`, must agree."""
 
     groups: list[str]
@@ -273,14 +277,14 @@ class DemandShown(_Shown):
     people: int
 
 
-class StandingShown(_Shown):
+class StandingShown(Shown):
     """The most that an approval may agree to in advance."""
 
     uses: int
     minutes: float
 
 
-class ApprovalShown(_Shown):
+class ApprovalShown(Shown):
     """`text` and `parameters` are exactly what will run. `grant_reason` is the requester's.
     `standing` is None where the task lets nobody agree to more than this one request."""
 
@@ -307,7 +311,7 @@ class ApprovalShown(_Shown):
     url: str
 
 
-class StandingApprovalShown(_Shown):
+class StandingApprovalShown(Shown):
     """Agreement in advance that still counts: `uses_left` more requests like the one approved."""
 
     id: str
@@ -322,7 +326,7 @@ class StandingApprovalShown(_Shown):
     expires_at: float
 
 
-class ApproveAsked(_Asked):
+class ApproveAsked(Asked):
     """`scope` `shape` also agrees to more of the same kind for `minutes`, `uses` times at most.
     `digest`, if given, must be that of what the approver was shown."""
 
@@ -333,12 +337,12 @@ class ApproveAsked(_Asked):
     reason: Annotated[str, Field(max_length=limits.MAX_REASON_CHARS)] = ""
 
 
-class DenyAsked(_Asked):
+class DenyAsked(Asked):
     digest: Annotated[str, Field(max_length=64)] = ""
     reason: Reason
 
 
-class SessionShown(_Shown):
+class SessionShown(Shown):
     id: str
     grant_id: str
     who: str
@@ -353,18 +357,18 @@ class SessionShown(_Shown):
     live: bool
 
 
-class TerminateAsked(_Asked):
+class TerminateAsked(Asked):
     why: Reason
 
 
-class EventShown(_Shown):
+class EventShown(Shown):
     sequence: int
     kind: str
     at: float
     facts: dict[str, Any]
 
 
-class RecordingShown(_Shown):
+class RecordingShown(Shown):
     """One page of a recording. `next` is the sequence to go on from, None at its end."""
 
     session: SessionShown | None
@@ -372,7 +376,7 @@ class RecordingShown(_Shown):
     next: int | None
 
 
-class AuditRow(_Shown):
+class AuditRow(Shown):
     session: str
     sequence: int
     at: float
@@ -395,14 +399,14 @@ class AuditRow(_Shown):
     text: str
 
 
-class AuditFound(_Shown):
+class AuditFound(Shown):
     """`complete` is False where there was more than `limit`."""
 
     entries: list[AuditRow]
     complete: bool
 
 
-class VerifyReport(_Shown):
+class VerifyReport(Shown):
     """`findings` is empty where every recording is whole and as it was written. `anchor` is the
     newest entry of the chain of heads, to be noted elsewhere."""
 
@@ -417,7 +421,7 @@ class VerifyReport(_Shown):
     rendered: str
 
 
-class Authority(_Shown):
+class Authority(Shown):
     """What clients should trust. `pem` is empty where their system's own list does,
     `ssh_known_hosts` (a line of OpenSSH's `known_hosts`) where nobody comes in by SSH."""
 

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 30m, 1h, 1h30m.")]
+ServerOption = Annotated[
+    str, typer.Option("--server", help="The gateway's address.", envvar="TASKGATE_SERVER")
+]
+CaOption = Annotated[
+    str,
+    typer.Option(
+        "--ca",
+        metavar="FILE|sha256:HEX",
+        help="The authority to trust: a PEM file, or the fingerprint of the gateway's own.",
+        envvar="TASKGATE_CA",
+    ),
+]
 MAX_PASSWORD_CHARS = 16 * 1024
 SECOND_FACTOR = "urn:taskgate:problem:second-factor-needed"
 
@@ -50,17 +62,8 @@ def ask_password(prompt: str, *, from_stdin: bool, confirm: bool = False) -> str
 
 def login(
     name: Annotated[str, typer.Argument(help="Your name at the gateway.")] = "",
-    server: Annotated[
-        str, typer.Option(help="The gateway's address.", envvar="TASKGATE_SERVER")
-    ] = "",
-    ca: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE|sha256:HEX",
-            help="The authority to trust: a PEM file, or the fingerprint of the gateway's own.",
-            envvar="TASKGATE_CA",
-        ),
-    ] = "",
+    server: ServerOption = "",
+    ca: CaOption = "",
     password_stdin: Annotated[
         bool,
         typer.Option(

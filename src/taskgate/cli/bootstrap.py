@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from taskgate.cli import profile as profiles
-from taskgate.cli.access import ask_password, login
+from taskgate.cli.access import CaOption, ServerOption, ask_password, login
 from taskgate.cli.client import Client, signed_in, trusted_ca
 from taskgate.cli.output import tell
 from taskgate.cli.profile import Profile
@@ -23,17 +23,8 @@ def bootstrap(
     name: Annotated[
         str, typer.Argument(help="The local user to make; nobody: whoever is signed in.")
     ] = "",
-    server: Annotated[
-        str, typer.Option(help="The gateway's address.", envvar="TASKGATE_SERVER")
-    ] = "",
-    ca: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE|sha256:HEX",
-            help="The authority to trust: a PEM file, or the fingerprint of the gateway's own.",
-            envvar="TASKGATE_CA",
-        ),
-    ] = "",
+    server: ServerOption = "",
+    ca: CaOption = "",
 ) -> None:
     """Become a new gateway's first administrator, with the one-time code that it printed.
 

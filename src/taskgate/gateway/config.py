@@ -27,11 +27,11 @@ from pydantic import (
     model_validator,
 )
 
-from taskgate.gateway.config_parts import ConfigPath, Reference
+from taskgate.gateway.config_parts import ConfigPath, Reference, apart
 from taskgate.gateway.config_parts import Section as _Section
 from taskgate.gateway.config_source import Source, parse_yaml, problems_of
-from taskgate.gateway.oidc_config import OidcProvider, ensure_apart
-from taskgate.gateway.saml_config import SamlKey, SamlProvider, ensure_single
+from taskgate.gateway.oidc_config import OidcProvider
+from taskgate.gateway.saml_config import SamlKey, SamlProvider
 from taskgate.model import limits
 from taskgate.model.errors import BadConfig
 from taskgate.model.resource import SecretRef
@@ -225,8 +225,12 @@ class Config(_Section):
     audit: Audit = Audit()
     master_key: Reference | None = None
     log: Log = Log()
-    oidc: Annotated[list[OidcProvider], AfterValidator(ensure_apart)] = Field(default_factory=list)
-    saml: Annotated[list[SamlProvider], AfterValidator(ensure_single)] = Field(default_factory=list)
+    oidc: Annotated[list[OidcProvider], AfterValidator(apart("name", "issuer"))] = Field(
+        default_factory=list
+    )
+    saml: Annotated[list[SamlProvider], AfterValidator(apart("name", "entity_id"))] = Field(
+        default_factory=list
+    )
     saml_key: SamlKey | None = None
     scim: ScimProvider | None = None
     local_users: LocalUsersSection = LocalUsersSection()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +22,9 @@ class Section(BaseModel):
     """No unknown keys, no guessing of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+S = TypeVar("S", bound=Section)
 
 
 def _beside(path: Path, info: ValidationInfo) -> Path:
@@ -49,3 +53,19 @@ class Reference(Section):
         if self.env is not None:
             return SecretRef("env", self.env)
         return SecretRef("file", str(self.file))
+
+
+def apart(*names: str) -> Callable[[list[S]], list[S]]:
+    """A validator: of a list of providers, each has these for itself."""
+
+    def ensure(providers: list[S]) -> list[S]:
+        for name in names:
+            seen: set[str] = set()
+            for one in providers:
+                value: str = getattr(one, name)
+                if value in seen:
+                    raise ValueError(f"two providers have the {name} {value}")
+                seen.add(value)
+        return providers
+
+    return ensure

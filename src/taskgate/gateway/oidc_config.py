@@ -173,15 +173,3 @@ def group_mapping(
 
 def _listed(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def ensure_apart(providers: list[OidcProvider]) -> list[OidcProvider]:
-    """That names and issuers are each there once. Raises: ValueError."""
-    for what in ("name", "issuer"):
-        seen: set[str] = set()
-        for one in providers:
-            value: str = getattr(one, what)
-            if value in seen:
-                raise ValueError(f"two providers have the {what} {value}")
-            seen.add(value)
-    return providers

@@ -42,7 +42,6 @@ _PROTOCOL = "postgres"
 # PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
 _MAX_APPLICATION_BYTES = 63
 _MAX_SHARED = 1_000
-_TELL_AGAIN_S = 5.0
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -126,15 +126,3 @@ class SamlProvider(Section):
             unsolicited=self.unsolicited,
             sign_in_s=self.sign_in_s,
         )
-
-
-def ensure_single(providers: list[SamlProvider]) -> list[SamlProvider]:
-    """That names and entity ids are each there once. Raises: ValueError."""
-    for what in ("name", "entity_id"):
-        seen: set[str] = set()
-        for one in providers:
-            value: str = getattr(one, what)
-            if value in seen:
-                raise ValueError(f"two providers have the {what} {value}")
-            seen.add(value)
-    return providers
