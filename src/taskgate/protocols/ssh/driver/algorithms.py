@@ -6,7 +6,8 @@ a peer that does not know strict key exchange they can be robbed of their first 
 CVE-2023-48795), which AES-GCM cannot.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from asyncssh.kex import get_kex_algs
 
@@ -37,3 +38,12 @@ SIGNATURES: Final = (
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
+
+# What asyncssh is given, as a server and as a client.
+OPTIONS: Final[Mapping[str, Any]] = {
+    "kex_algs": KEX,
+    "encryption_algs": ENCRYPTION,
+    "mac_algs": MAC,
+    "signature_algs": SIGNATURES,
+    "compression_algs": None,
+}

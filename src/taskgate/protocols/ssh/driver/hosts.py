@@ -125,13 +125,9 @@ async def connect(resource: Resource, credential: HostCredential) -> HostConnect
                 gss_host=None,
                 x509_trusted_certs=None,
                 host_based_auth=False,
-                kex_algs=algorithms.KEX,
-                encryption_algs=algorithms.ENCRYPTION,
-                mac_algs=algorithms.MAC,
-                signature_algs=algorithms.SIGNATURES,
-                compression_algs=None,
                 keepalive_interval=KEEPALIVE_S,
                 client_version="taskgate",
+                **algorithms.OPTIONS,
                 **options,
             )
     except asyncssh.HostKeyNotVerifiable:

@@ -129,11 +129,6 @@ async def listen(
         server_version="taskgate",
         config=None,
         encoding=None,
-        kex_algs=algorithms.KEX,
-        encryption_algs=algorithms.ENCRYPTION,
-        mac_algs=algorithms.MAC,
-        signature_algs=algorithms.SIGNATURES,
-        compression_algs=None,
         login_timeout=LOGIN_TIMEOUT_S,
         keepalive_interval=KEEPALIVE_S,
         password_auth=True,
@@ -146,6 +141,7 @@ async def listen(
         allow_scp=False,
         authorized_client_keys=None,
         backlog=1024,
+        **algorithms.OPTIONS,
     )
 
 
