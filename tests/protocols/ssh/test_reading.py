@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from taskgate.model.errors import Unreadable
@@ -118,6 +118,8 @@ def test_a_shell_reads_quoted_words_as_they_are(words: list[str]) -> None:
     assert done.stdout.decode().split("\0")[:-1] == words
 
 
+@example(["1%"], ";")
+@example(["a@b", "c@d"], "&&")
 @given(st.lists(WORDS, min_size=1, max_size=3), st.sampled_from([";", "&&", "||"]))
 def test_what_was_written_reads_back(words: list[str], joint: str) -> None:
     words = ["".join(c for c in word if c.isprintable()) for word in words]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from taskgate.protocols.ssh.program_names import RESERVED
 
-_SAFE = re.compile(r"[A-Za-z0-9_@%+:,./-]+\Z")
+# Not `@` and `%`: in a command's name the grammar does not read them bare.
+_SAFE = re.compile(r"[A-Za-z0-9_+:,./-]+\Z")
 _IN_QUOTES = re.compile(r'([\\"$`])')
 
 
