@@ -6,10 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 
-from taskgate.api.access import me_of
-from taskgate.api.caller import client_address
-from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates, source_of
+from taskgate.api.provider_door import ProviderDoor
 from taskgate.api.shapes import (
     LoggedIn,
     OidcAsked,
@@ -24,29 +21,19 @@ from taskgate.api.shapes import (
     OidcRefresh,
     SignInWanted,
 )
-from taskgate.gateway.parts import Parts
-from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.logout import LoggedOut, Logouts
-from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.oidc.sign_in import Pending, SignedIn, SignIns
 from taskgate.model import limits
 from taskgate.model.authentication import SignInDemand
 from taskgate.model.errors import NotAuthenticated
-from taskgate.model.event import EventKind
 
 router = APIRouter(prefix="/oidc")
-_DOOR = "oidc"
 
 
-class OidcDoor:
-    """Sign-ins by providers, and how often one source may try."""
+class OidcDoor(ProviderDoor):
+    """Sign-ins by OpenID providers."""
 
-    def __init__(self, parts: Parts, signals: Signals) -> None:
-        self._parts = parts
-        self._signals = signals
-        self._sources = Rates(limits.MAX_LOGINS_PER_SOURCE_PER_MIN)
-        # A device asks every few seconds until its person is done.
-        self._polls = Rates(limits.MAX_EXCHANGES_PER_SOURCE_PER_MIN)
+    kind = "oidc"
 
     @property
     def sign_ins(self) -> SignIns:
@@ -56,53 +43,19 @@ class OidcDoor:
     def logouts(self) -> Logouts:
         return self._parts.outside.logouts
 
-    def knock(self, request: Request, *, poll: bool = False) -> str:
-        """The source's address, if it may try now. Raises: TooMany."""
-        source = client_address(request)
-        rates = self._polls if poll else self._sources
-        wait_s = rates.wait_s(source_of(source), self._parts.clock.monotonic())
-        if wait_s > 0:
-            raise TooMany(wait_s)
-        return source
-
-    async def refused(self, error: NotAuthenticated, source: str, flow: str) -> None:
-        """Writes a failed sign-in down. Raises: NotRecorded."""
-        self._signals.login_failed(_DOOR)
-        why = error.why if isinstance(error, TokenRefused) else error.message
-        facts = {"door": _DOOR, "flow": flow, "from": source, "reason": why}
-        await self._parts.records.log(EventKind.LOGIN_FAILED, None, facts)
-
     async def welcome(
         self, found: SignedIn, source: str, flow: str, *, application: str = "api"
     ) -> LoggedIn:
-        """An API token for whom a provider vouched. Raises: NotAuthenticated, NotRecorded."""
-        parts = self._parts
-        facts = {"door": _DOOR, "flow": flow, "provider": found.provider, "from": source}
-        await parts.records.log(EventKind.LOGIN, found.identity, facts)
-        issued = await parts.people.logins.issue(
-            found.identity, found.lasts_s, source=source, application=application
-        )
-        return LoggedIn(
-            token=issued.token,
-            expires_at=issued.login.expires_at,
-            me=me_of(parts.policies.current, found.identity),
-            refresh=found.refresh,
-            leave=found.leave,
-        )
+        """An API token for whom a provider vouched, and what renews it. Raises: NotAuthenticated,
+        NotRecorded."""
+        let_in = await self._let_in(found, source, flow, application)
+        return let_in.model_copy(update={"refresh": found.refresh})
 
     async def logged_out(self, found: LoggedOut, source: str) -> None:
-        """Ends what rests on a session that the provider has ended. Raises: NotRecorded, where it
-        could not be written down; it has happened all the same."""
-        why = f"{found.provider} signed them out"
-        facts = {
-            "door": _DOOR, "flow": "back-channel", "provider": found.provider, "from": source,
-            "object": found.key, "reason": why,
-        }  # fmt: skip
-        try:
-            await self._parts.records.log(EventKind.LOGOUT, None, facts)
-        finally:
-            # Taking rights away waits for nothing.
-            await self._parts.people.grants.cut_off(found.key, why, grants_too=found.grants)
+        """Ends what rests on a session that the provider has ended. Raises: NotRecorded."""
+        await self._signed_out(
+            found.provider, found.key, source, "back-channel", grants=found.grants
+        )
 
 
 def _door_of(request: Request) -> OidcDoor:
@@ -163,7 +116,7 @@ async def poll_device(
     asked: OidcFlow, request: Request, response: Response, door: DoorHere
 ) -> LoggedIn | OidcPending:
     """An API token once the person is done; until then 202, and when to ask again."""
-    source = door.knock(request, poll=True)
+    source = door.knock(request, often=True)
     try:
         found = await door.sign_ins.poll_device(asked.flow)
         if isinstance(found, Pending):
@@ -202,7 +155,7 @@ async def told_of_logout(
     logout_token: Annotated[str, Form(max_length=limits.MAX_JWT_CHARS)] = "",
 ) -> Response:
     """A provider says that somebody signed out there (Back-Channel Logout 1.0 section 2.5)."""
-    source = door.knock(request, poll=True)
+    source = door.knock(request, often=True)
     try:
         found = await door.logouts.told(provider, logout_token)
     except NotAuthenticated as error:

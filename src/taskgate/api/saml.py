@@ -12,28 +12,21 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from taskgate.api.access import me_of
-from taskgate.api.caller import client_address
 from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates, source_of
+from taskgate.api.provider_door import ProviderDoor
 from taskgate.api.saml_shapes import SamlAsked, SamlBegun, SamlFound, SamlLeave, SamlLeft
 from taskgate.api.shapes import LoggedIn
-from taskgate.gateway.parts import Parts
 from taskgate.gateway.saml import Saml
-from taskgate.gateway.signals import Signals
-from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.identity.saml.logout import Told
 from taskgate.identity.saml.sign_in import Sent, SignedIn
 from taskgate.model import limits
 from taskgate.model.errors import NotAuthenticated, NotFound, TaskgateError
-from taskgate.model.event import EventKind
 
 router = APIRouter(prefix="/saml")
 # Where browsers and providers come; their addresses are in this gateway's metadata.
 pages = APIRouter(prefix="/saml", include_in_schema=False)
 COOKIE: Final = "__Host-taskgate-saml"
 _MAX_COOKIE_CHARS: Final = 4096
-_DOOR: Final = "saml"
 _TYPE: Final = "application/samlmetadata+xml"
 # In the console's clothes where there is one; a page without is as readable.
 _PAGE: Final = (
@@ -51,15 +44,10 @@ _POLICY: Final = (
 _Message = Annotated[str, Form(max_length=2 * limits.MAX_SAML_BYTES)]
 
 
-class SamlDoor:
-    """Sign-ins by SAML, and how often one source may try."""
+class SamlDoor(ProviderDoor):
+    """Sign-ins by SAML providers."""
 
-    def __init__(self, parts: Parts, signals: Signals) -> None:
-        self._parts = parts
-        self._signals = signals
-        self._sources = Rates(limits.MAX_LOGINS_PER_SOURCE_PER_MIN)
-        # Beginning proves nothing, and an office behind one address begins together.
-        self._begun = Rates(limits.MAX_EXCHANGES_PER_SOURCE_PER_MIN)
+    kind = "saml"
 
     @property
     def saml(self) -> Saml:
@@ -72,53 +60,14 @@ class SamlDoor:
             )
         return found
 
-    def knock(self, request: Request, *, begin: bool = False) -> str:
-        """The source's address, if it may try, or `begin`, now. Raises: TooMany."""
-        source = client_address(request)
-        rates = self._begun if begin else self._sources
-        wait_s = rates.wait_s(source_of(source), self._parts.clock.monotonic())
-        if wait_s > 0:
-            raise TooMany(wait_s)
-        return source
-
-    async def refused(self, error: NotAuthenticated, source: str, flow: str, name: str) -> None:
-        """Writes a failed sign-in or logout down. Raises: NotRecorded."""
-        self._signals.login_failed(_DOOR)
-        why = error.why if isinstance(error, TokenRefused) else error.message
-        facts = {"door": _DOOR, "flow": flow, "provider": name, "from": source, "reason": why}
-        await self._parts.records.log(EventKind.LOGIN_FAILED, None, facts)
-
     async def welcome(self, found: SignedIn, source: str, application: str) -> LoggedIn:
         """An API token for whom a provider vouched. Raises: NotAuthenticated, NotRecorded."""
-        parts = self._parts
-        facts = {
-            "door": _DOOR, "flow": application, "provider": found.provider, "from": source
-        }  # fmt: skip
-        await parts.records.log(EventKind.LOGIN, found.identity, facts)
-        issued = await parts.people.logins.issue(
-            found.identity, found.lasts_s, source=source, application=application
-        )
-        return LoggedIn(
-            token=issued.token,
-            expires_at=issued.login.expires_at,
-            me=me_of(parts.policies.current, found.identity),
-            leave=found.leave,
-        )
+        return await self._let_in(found, source, application, application)
 
     async def logged_out(self, told: Told, source: str) -> None:
-        """Ends what rests on the sessions that the provider has ended. Raises: NotRecorded, where
-        it could not be written down; it has happened all the same."""
-        why = f"{told.provider} signed them out"
+        """Ends what rests on the sessions that the provider has ended. Raises: NotRecorded."""
         for key in told.keys:
-            facts = {
-                "door": _DOOR, "flow": "logout", "provider": told.provider, "from": source,
-                "object": key, "reason": why,
-            }  # fmt: skip
-            try:
-                await self._parts.records.log(EventKind.LOGOUT, None, facts)
-            finally:
-                # Taking rights away waits for nothing.
-                await self._parts.people.grants.cut_off(key, why, grants_too=told.grants)
+            await self._signed_out(told.provider, key, source, "logout", grants=told.grants)
 
 
 def _door_of(request: Request) -> SamlDoor:
@@ -132,7 +81,7 @@ DoorHere = Annotated[SamlDoor, Depends(_door_of)]
 @router.post("/begin")
 async def begin(asked: SamlAsked, request: Request, door: DoorHere) -> SamlBegun:
     """Where a browser must go to sign in; it comes back to the caller's loopback address."""
-    door.knock(request, begin=True)
+    door.knock(request, often=True)
     begun = await door.saml.sign_ins.begin(
         asked.provider,
         asked.redirect,
@@ -167,7 +116,7 @@ async def start(request: Request, door: DoorHere, flow: str = "") -> Response:
     """A command's browser, on its way to the provider."""
     source = ""
     try:
-        source = door.knock(request, begin=True)
+        source = door.knock(request, often=True)
         return going(await door.saml.sign_ins.start(flow))
     except TaskgateError as error:
         if isinstance(error, NotAuthenticated):

@@ -17,7 +17,7 @@ async def begin(request: Request, door: DoorHere, name: str, next: str = "") -> 
     """Off to the provider; the browser comes back to its own part of the API, and then here."""
     where = local_path(next)
     try:
-        door.knock(request, begin=True)
+        door.knock(request, often=True)
         return going(await door.saml.sign_ins.start_console(name, where))
     except TaskgateError as error:
         return login_page(request, where, error)
