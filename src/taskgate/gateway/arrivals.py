@@ -1,13 +1,36 @@
 """How many connections may come in: not signed in at one time, and of one source a second."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 from taskgate.model.limits import (
     MAX_CONNECTIONS_PER_SOURCE_PER_S,
     MAX_SOURCES_COUNTED,
     MAX_UNAUTHENTICATED,
 )
+
+_TELL_EVERY_S = 1.0
+
+
+class TurnedAway:
+    """One line in `log` for all that were refused within a second: a flood must not become one of
+    lines. `event` names it."""
+
+    def __init__(self, log: Any, event: str) -> None:
+        self._log = log
+        self._event = event
+        self._count = 0
+
+    def add(self, why: str) -> None:
+        self._count += 1
+        if self._count == 1:
+            asyncio.get_running_loop().call_later(_TELL_EVERY_S, self._tell, why)
+
+    def _tell(self, why: str) -> None:
+        refused, self._count = self._count, 0
+        self._log.warning(self._event, refused=refused, why=why)
 
 
 class Arrivals:

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from taskgate.gateway.arrivals import Arrivals
+from taskgate.gateway.arrivals import Arrivals, TurnedAway
 from taskgate.gateway.postgres_incoming import Incoming
 from taskgate.gateway.postgres_opening import PostgresOpening
 from taskgate.gateway.sessions import GoingDown, Sessions, TooMany
@@ -25,7 +25,6 @@ from taskgate.protocols.postgres.startup import Discovery
 
 _log = structlog.get_logger(__name__)
 _BACKLOG = 1024
-_TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class PostgresListener:
         self._sessions = sessions
         self._arrivals = Arrivals(clock.monotonic)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turned_away = 0
+        self._turned_away = TurnedAway(_log, "postgres.too_many")
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -83,7 +82,7 @@ class PostgresListener:
             incoming.refuse(
                 TooMany(f"too many connections: {refusal}", hint="connect again in a moment")
             )
-            self._tell_of(refusal)
+            self._turned_away.add(refusal)
             return
         self._spawn(self._serve(incoming))
 
@@ -134,17 +133,6 @@ class PostgresListener:
             session.cut(NotAuthenticated("the client went away while it signed in"))
             return
         session.start(early_client=incoming.early())
-
-    def _tell_of(self, refusal: str) -> None:
-        """One line in the log for all that were refused within a second: a flood must not become
-        one of lines."""
-        self._turned_away += 1
-        if self._turned_away == 1:
-            asyncio.get_running_loop().call_later(_TELL_EVERY_S, self._tell_now, refusal)
-
-    def _tell_now(self, refusal: str) -> None:
-        refused, self._turned_away = self._turned_away, 0
-        _log.warning("postgres.too_many", refused=refused, why=refusal)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -4,12 +4,11 @@ Nothing is asked of the host before the token is known to be good, and no sessio
 first event is written.
 """
 
-import asyncio
 from typing import Protocol
 
 import structlog
 
-from taskgate.gateway.arrivals import Arrivals
+from taskgate.gateway.arrivals import Arrivals, TurnedAway
 from taskgate.gateway.config import SshListener as Door
 from taskgate.gateway.opening import Admitted, Backing, Claim, Opening, Rights
 from taskgate.gateway.ssh_session import Around, SshSession
@@ -22,7 +21,6 @@ from taskgate.protocols.ssh.refusals import refusal
 
 _log = structlog.get_logger(__name__)
 _PROTOCOL = "ssh"
-_TELL_EVERY_S = 1.0
 
 
 class Acceptor(Protocol):
@@ -42,7 +40,7 @@ class SshListener:
         self.opening = Opening(_PROTOCOL, "SSH", rights, backing)
         self.arrivals = Arrivals(rights.clock.monotonic)
         self._visits: set[_Visit] = set()
-        self._turned_away = 0
+        self._turned_away = TurnedAway(_log, "ssh.too_many")
         self._acceptor: Acceptor | None = None
 
     async def start(self) -> int:
@@ -61,7 +59,7 @@ class SshListener:
     def _arrived(self, line: ClientLine) -> "_Visit | None":
         refusal_ = self.arrivals.enter(line.peer)
         if refusal_:
-            self._tell_of(refusal_)
+            self._turned_away.add(refusal_)
             return None
         visit = _Visit(line, self)
         self._visits.add(visit)
@@ -72,16 +70,6 @@ class SshListener:
         if visit in self._visits:
             self._visits.remove(visit)
             self.arrivals.leave()
-
-    def _tell_of(self, why: str) -> None:
-        """One line in the log for all that were refused within a second."""
-        self._turned_away += 1
-        if self._turned_away == 1:
-            asyncio.get_running_loop().call_later(_TELL_EVERY_S, self._tell_now, why)
-
-    def _tell_now(self, why: str) -> None:
-        refused, self._turned_away = self._turned_away, 0
-        _log.warning("ssh.too_many", refused=refused, why=why)
 
 
 class _Visit:
