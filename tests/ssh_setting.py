@@ -164,7 +164,12 @@ class SshSetting:
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                # OpenSSH's master outlives SIGTERM while it closes a channel that failed to open.
+                process.kill()
+                process.wait(30)
 
     def waiting(self, task: str) -> str:
         """The id of the approval that `task` waits for, once there is one."""

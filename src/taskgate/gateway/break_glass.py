@@ -155,7 +155,6 @@ class BreakGlasses:
         rule = ensure_may_break_glass(task, identity)
         now = self._clock.now()
         ensure_sign_in(task, identity, now)
-        ensure_sign_in(task, identity, now)
         grant = Grant(
             id=new_id("g"),
             identity=identity,

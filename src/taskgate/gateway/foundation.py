@@ -7,6 +7,7 @@ import secrets as randomness
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from taskgate.identity.second_factors import SecondFactors
 from taskgate.model.clock import Clock
 from taskgate.model.errors import BadConfig
 from taskgate.model.secret import Secret
-from taskgate.protocols.ssh.driver.listening import make_host_key
+from taskgate.protocols.ssh.driver.listening import make_key
 from taskgate.recording.journal import Journal
 from taskgate.recording.keys import load_or_create
 from taskgate.recording.recovery import recover
@@ -30,7 +31,6 @@ from taskgate.store.open import Store, open_store
 # Names that begin so are the gateway's own; nobody sets or removes them.
 RESERVED: Final = "taskgate/"
 _MASK_KEY: Final = RESERVED + "mask-key"
-_SSH_HOST_KEY: Final = RESERVED + "ssh-host-key"
 _log = structlog.get_logger(__name__)
 
 
@@ -139,11 +139,22 @@ def _store_password(config: Config) -> Secret | None:
     return Secret(os.fsencode(value))
 
 
-async def ssh_host_key_of(state: State) -> bytes:
-    """The key that every node shows to SSH clients, a private key in OpenSSH's form; made at the
-    first start that needs it."""
-    made = Secret(make_host_key())
-    kept = await state.secrets.set_once(_SSH_HOST_KEY, made, by="taskgate", now=state.clock.now())
+class SshKey(StrEnum):
+    """The gate's own keys for SSH. One key signs for one purpose alone, so that what opens the
+    gate never opens a host."""
+
+    HOST = "ssh-host-key"
+    GATE_CA = "ssh-gate-ca"  # signs the gate's host key
+    CLIENT_CA = "ssh-client-ca"  # signs what people sign in with at the gate
+    UPSTREAM_CA = "ssh-upstream-ca"  # signs what the gate signs in with at hosts
+
+
+async def ssh_key_of(state: State, purpose: SshKey) -> bytes:
+    """The one that all nodes share, a private key in OpenSSH's form; made when it is first
+    needed. Raises: StoreUnavailable, BadConfig."""
+    made = Secret(make_key())
+    name = RESERVED + purpose.value
+    kept = await state.secrets.set_once(name, made, by="taskgate", now=state.clock.now())
     return kept.reveal_bytes()
 
 

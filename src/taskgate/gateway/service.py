@@ -27,9 +27,10 @@ from taskgate.gateway.config import Config, Listener, ScimProvider
 from taskgate.gateway.explaining import Explaining
 from taskgate.gateway.foundation import (
     Foundation,
+    SshKey,
     State,
     lay_foundation,
-    ssh_host_key_of,
+    ssh_key_of,
 )
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.holds import Holds
@@ -228,7 +229,7 @@ class _Service:
         ssh_port = 0
         self._ssh: SshListener | None = None
         if config.ssh is not None:
-            key = await ssh_host_key_of(state)
+            key = await ssh_key_of(state, SshKey.HOST)
             ssh_host_key = public_key_of(key)
             self._ssh = SshListener(config.ssh, key, rights, backing)
             ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)

@@ -42,7 +42,17 @@ class FilesChannel:
         self.gate.asked_at = self._clock.monotonic()
         self._do(lambda now: self._exchange.client_data(data, now))
 
-    def from_host(self, data: bytes) -> None:
+    def resized(self, columns: int, rows: int) -> None:
+        """SFTP has no terminal."""
+
+    def host_ended(self) -> None:
+        """Nothing is kept back: whole packets have gone on, and half a one goes nowhere."""
+
+    def from_host(self, data: bytes, stderr: bool) -> None:
+        if stderr:
+            if self._sides is not None:
+                self._sides.to_client(data, stderr=True)
+            return
         self._do(lambda now: self._exchange.host_data(data, now))
 
     def client_ended(self) -> None:

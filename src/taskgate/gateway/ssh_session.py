@@ -27,7 +27,14 @@ from taskgate.model.errors import (
     UpstreamFault,
 )
 from taskgate.model.event import EventKind
-from taskgate.protocols.ssh.conversation import Asked, ClientChannel, ClientLine, Ended, Host
+from taskgate.protocols.ssh.conversation import (
+    Asked,
+    ClientChannel,
+    ClientLine,
+    Ended,
+    Host,
+    Start,
+)
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
 from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest, exec_request
 
@@ -167,7 +174,7 @@ class SshSession:
             host = await self._reach()
             await self.gate.recording.settle()
             run.files, run.reading_since = files, self._clock.monotonic()
-            ended = await host.join_subsystem(channel, SFTP, files)
+            ended = await host.start(channel, Start(subsystem=SFTP), files)
         finally:
             if not self._over:
                 files.ended("the channel was closed")
@@ -201,7 +208,13 @@ class SshSession:
         run.started_at = self._clock.monotonic()
         ended, why = None, ""
         try:
-            ended = await host.run(channel, asked.command.sent, asked.environment, most)
+            start = Start(
+                asked.command.sent,
+                terminal=channel.asked.terminal,
+                environment=asked.environment,
+                max_bytes=most,
+            )
+            ended = await host.start(channel, start)
             if ended.status is None and not (ended.signal or ended.over):
                 raise UpstreamFault("the host closed the channel", hint="its own log may say why")
         except asyncio.CancelledError as cancelled:

@@ -18,6 +18,12 @@ _VERBS = (
         " judged, and pagers and editors start other programs",
         _S,
     ),
+    VerbSpec(
+        "shell",
+        "a shell: `gated`, where the gate itself reads each line and judges it before it runs, or"
+        " `open`, a terminal at the host that is recorded but not judged",
+        _S,
+    ),
     VerbSpec("env", "set an environment variable, by name", _S),
     VerbSpec("read", "read a file (SFTP, scp, `<`)", _P),
     VerbSpec("write", "create or change a file or make a folder (SFTP, scp, `>`)", _P),

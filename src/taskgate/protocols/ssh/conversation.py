@@ -33,6 +33,25 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What is started at the host for a channel: a command, a subsystem, or, with neither, a
+    shell. `max_bytes` is the most that may be answered."""
+
+    command: str | None = None
+    subsystem: str | None = None
+    terminal: Terminal | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    max_bytes: int | None = None
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        if self.command is not None:
+            return "the command"
+        return self.subsystem if self.subsystem is not None else "the shell"
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """How a command ended at the host: its exit status, or the signal that ended it; None and
     empty where the host closed the channel without a word. `over`: the answer was longer than the
@@ -89,7 +108,7 @@ class ClientChannel(Protocol):
 class StreamSides(Protocol):
     """Where a stream's bytes go."""
 
-    def to_client(self, data: bytes) -> None: ...
+    def to_client(self, data: bytes, stderr: bool = False) -> None: ...
 
     def to_host(self, data: bytes) -> None: ...
 
@@ -115,28 +134,26 @@ class Stream(Protocol):
         """The client sends no more."""
         ...
 
-    def from_host(self, data: bytes) -> None: ...
+    def resized(self, columns: int, rows: int) -> None:
+        """The client's terminal has another size; the host is told all the same."""
+        ...
+
+    def from_host(self, data: bytes, stderr: bool) -> None: ...
+
+    def host_ended(self) -> None:
+        """The host sends no more; what is still kept back has to go now. May come twice."""
+        ...
 
 
 class Host(Protocol):
     """A connection to a resource."""
 
-    async def run(
-        self,
-        channel: ClientChannel,
-        command: str,
-        environment: Mapping[str, str],
-        max_bytes: int | None,
+    async def start(
+        self, channel: ClientChannel, start: Start, stream: Stream | None = None
     ) -> Ended:
-        """Runs a command and joins the client's channel to it until it has ended; the channel
-        stays open. `max_bytes` is the most that may be answered. Cancelling ends it at the host.
-
-        Raises: UpstreamFault.
-        """
-        ...
-
-    async def join_subsystem(self, channel: ClientChannel, name: str, stream: Stream) -> Ended:
-        """Starts a subsystem and passes both directions through `stream` until it has ended.
+        """Starts something and joins the client's channel to it until it has ended; the channel
+        stays open. With a `stream`, both directions pass through it. Cancelling ends it at the
+        host.
 
         Raises: UpstreamFault, and what the stream failed with.
         """

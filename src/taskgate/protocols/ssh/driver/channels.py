@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import asyncssh
 from asyncssh import SSHClientChannel, SSHServerChannel
@@ -49,12 +49,30 @@ class GateChannel(SSHServerChannel[bytes]):
         self._report_response(False)
 
 
+class FarEnd(Protocol):
+    """What a client's channel is joined to. Nothing here raises."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def end_input(self) -> None: ...
+
+    def read(self, wanted: bool) -> None:
+        """Whether the client takes more of its answer."""
+        ...
+
+    def resize(self, columns: int, rows: int, width: int, height: int) -> None: ...
+
+    def signal(self, name: str) -> None: ...
+
+    def send_break(self, msec: int) -> None: ...
+
+
 class ClientSide(asyncssh.SSHServerSession[bytes]):
     """A client's session channel. It is not read before there is a host to read it."""
 
     def __init__(self, visitor: Visitor) -> None:
         self.asked = Asked()
-        self.host: HostSide | None = None
+        self.host: FarEnd | None = None
         self.stream: Stream | None = None
         self.bytes_to_host = 0
         self.bytes_to_client = 0
@@ -125,6 +143,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self.host.end_input()
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        if self.stream is not None:
+            self.stream.resized(width, height)
         if self.host is not None:
             self.host.resize(width, height, pixwidth, pixheight)
 
@@ -158,7 +178,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def seconds_silent(self) -> float:
         return self._loop.time() - self._last
 
-    def join(self, host: HostSide) -> None:
+    def join(self, host: FarEnd) -> None:
         """The client is read from here on; what it has sent before comes first."""
         self.host = host
         if self.full:
@@ -240,9 +260,12 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
         self._client.join(self)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        if self._client.stream is not None and datatype is None:
-            self._client.stream.from_host(data)
-            return
+        if self._client.stream is not None:
+            self._client.stream.from_host(data, datatype is not None)
+        else:
+            self._answer(data, datatype)
+
+    def _answer(self, data: bytes, datatype: int | None) -> None:
         most = self._max_bytes
         if self._over or (most is not None and self._client.bytes_to_client + len(data) > most):
             self._over = True
@@ -251,13 +274,15 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
         self._client.write(data, datatype)
 
     def eof_received(self) -> bool:
+        if self._client.stream is not None:
+            self._client.stream.host_ended()
         self._client.end_output()
         return True
 
     # What a stream asks (`conversation.StreamSides`).
 
-    def to_client(self, data: bytes) -> None:
-        self._client.write(data, None)
+    def to_client(self, data: bytes, stderr: bool = False) -> None:
+        self._answer(data, asyncssh.EXTENDED_DATA_STDERR if stderr else None)
 
     def to_host(self, data: bytes) -> None:
         self.write(data)
@@ -287,6 +312,8 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._channel = None
+        if self._client.stream is not None:
+            self._client.stream.host_ended()
         if not self.ended.done():
             self.ended.set_result(Ended(self._status, self._signal, self._core_dumped, self._over))
 

@@ -4,7 +4,6 @@ SSH configuration."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, cast
 
 import asyncssh
@@ -12,7 +11,14 @@ import asyncssh
 from taskgate.model.errors import BadConfig, UpstreamFault
 from taskgate.model.limits import UPSTREAM_CONNECT_TIMEOUT_S
 from taskgate.model.resource import HostTrust, Resource
-from taskgate.protocols.ssh.conversation import ClientChannel, Ended, HostCredential, Stream
+from taskgate.protocols.ssh.conversation import (
+    ClientChannel,
+    Ended,
+    HostCredential,
+    Start,
+    Stream,
+    Terminal,
+)
 from taskgate.protocols.ssh.driver import algorithms
 from taskgate.protocols.ssh.driver.channels import (
     MAX_PACKET_BYTES,
@@ -34,58 +40,25 @@ class HostConnection:
         key = connection.get_server_host_key()
         self.host_key = key.get_fingerprint() if key is not None else ""
 
-    async def run(
-        self,
-        channel: ClientChannel,
-        command: str,
-        environment: Mapping[str, str],
-        max_bytes: int | None,
+    async def start(
+        self, channel: ClientChannel, start: Start, stream: Stream | None = None
     ) -> Ended:
         """See `conversation.Host`."""
         client = cast(ClientSide, channel)
-        side = HostSide(client, max_bytes)
-        terminal = client.asked.terminal
-        variables: dict[bytes | str, bytes | str] = {}
-        variables.update(environment.items())
-        pty: dict[str, Any] = {"request_pty": False}
-        if terminal is not None:
-            pty = {
-                "request_pty": "force",
-                "term_type": terminal.type,
-                "term_size": (terminal.columns, terminal.rows, terminal.width, terminal.height),
-                "term_modes": dict(terminal.modes),
-            }
+        side = HostSide(client, start.max_bytes)
+        if stream is not None:
+            client.stream = stream
+            stream.attach(side)
         try:
             await self._connection.create_session(
-                lambda: side, command, env=variables, send_env=(), encoding=None,
-                window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES, x11_forwarding=False, **pty,
-            )  # fmt: skip
-            ended = await side.ended
-        except (asyncssh.Error, OSError) as error:
-            raise UpstreamFault(
-                f"{self._where} did not start the command: {_said(error)}",
-                hint="the host's own log may say why",
-            ) from None
-        finally:
-            side.close()
-        return ended
-
-    async def join_subsystem(self, channel: ClientChannel, name: str, stream: Stream) -> Ended:
-        """See `conversation.Host`."""
-        client = cast(ClientSide, channel)
-        side = HostSide(client, None)
-        client.stream = stream
-        stream.attach(side)
-        try:
-            await self._connection.create_session(
-                lambda: side, subsystem=name, env=None, send_env=(), encoding=None,
-                window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES, x11_forwarding=False,
-                request_pty=False,
+                lambda: side, start.command, subsystem=start.subsystem, env=_variables(start),
+                send_env=(), encoding=None, window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES,
+                x11_forwarding=False, **_terminal(start.terminal),
             )  # fmt: skip
             return await side.ended
         except (asyncssh.Error, OSError) as error:
             raise UpstreamFault(
-                f"{self._where} did not start {name}: {_said(error)}",
+                f"{self._where} did not start {start.what}: {_said(error)}",
                 hint="the host's own log may say why",
             ) from None
         finally:
@@ -97,6 +70,21 @@ class HostConnection:
 
     def close(self) -> None:
         self._connection.abort()
+
+
+def _variables(start: Start) -> dict[bytes | str, bytes | str]:
+    return {name: value for name, value in start.environment.items()}
+
+
+def _terminal(terminal: Terminal | None) -> dict[str, Any]:
+    if terminal is None:
+        return {"request_pty": False}
+    return {
+        "request_pty": "force",
+        "term_type": terminal.type,
+        "term_size": (terminal.columns, terminal.rows, terminal.width, terminal.height),
+        "term_modes": dict(terminal.modes),
+    }
 
 
 async def connect(resource: Resource, credential: HostCredential) -> HostConnection:

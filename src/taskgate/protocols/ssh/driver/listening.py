@@ -145,7 +145,7 @@ async def listen(
     )
 
 
-def make_host_key() -> bytes:
+def make_key() -> bytes:
     """A fresh Ed25519 key, in OpenSSH's form."""
     return asyncssh.generate_private_key("ssh-ed25519", comment="taskgate").export_private_key()
 
