@@ -72,6 +72,10 @@ test-long: setup ## The tests that take minutes
 	@scripts/system-packages.sh postgresql-15
 	@scripts/pytest.sh -m long
 
+.PHONY: test-explore
+test-explore: setup ## The property tests on examples that nobody has tried yet
+	@TASKGATE_HYPOTHESIS=explore scripts/pytest.sh $$(grep -rl 'from hypothesis' tests)
+
 .PHONY: clean-room
 clean-room: ## demo-tour and test in a fresh Debian 12 (root only)
 	@scripts/clean-room.sh

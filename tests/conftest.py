@@ -4,8 +4,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import MAJORS, Server, Servers
+
+# A change passes or fails by what it is: the same examples each time, however slow the machine.
+# `make test-explore` looks for new ones.
+settings.register_profile(
+    "check", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile("explore", settings.get_profile("check"), derandomize=False)
+settings.load_profile(os.environ.get("TASKGATE_HYPOTHESIS", "check"))
 
 
 @pytest.fixture(scope="session")
