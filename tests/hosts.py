@@ -25,6 +25,8 @@ Port {port}
 ListenAddress 127.0.0.1
 HostKey {root}/host_key
 AuthorizedKeysFile {root}/authorized_keys
+TrustedUserCAKeys {root}/user_ca
+AuthorizedPrincipalsFile {root}/principals
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -81,6 +83,12 @@ class Host:
         )  # fmt: skip
         return str(done.stdout)
 
+    def trust(self, authority: str, *principals: str) -> None:
+        """Lets in whoever shows a certificate of that authority (a line of a .pub file) for one of
+        `principals`; from the next sign-in on."""
+        (self.root / "user_ca").write_text(authority)
+        (self.root / "principals").write_text("".join(f"{one}\n" for one in principals))
+
     def runs(self, command: str) -> bool:
         """Whether the account still runs a process with exactly this command line."""
         wanted = command.replace(" ", "\0") + "\0"
@@ -115,11 +123,12 @@ def what_is_missing() -> str:
 
 
 @contextmanager
-def running_host() -> Iterator[Host]:
-    """Starts one, and removes all of it."""
+def running_host(more: str = "") -> Iterator[Host]:
+    """Starts one, and removes all of it. `more` are lines before its configuration: of each key,
+    sshd takes the first; `{root}` in them is its folder."""
     root = Path(tempfile.mkdtemp(prefix="tg-host-"))
     root.chmod(0o755)
-    host = _start(root)
+    host = _start(root, more)
     try:
         yield host
     finally:
@@ -127,7 +136,7 @@ def running_host() -> Iterator[Host]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _start(root: Path) -> Host:
+def _start(root: Path, more: str) -> Host:
     account = server_account()
     for name in ("host_key", "client_key"):
         subprocess.run(
@@ -138,10 +147,10 @@ def _start(root: Path) -> Host:
     home = root / "home"
     home.mkdir()
     port = free_port()
-    (root / "config").write_text(_CONFIG.format(port=port, root=root))
+    (root / "config").write_text((more + _CONFIG).format(port=port, root=root))
     (home / ".bashrc").write_text(_NOTE.format(root=root))
-    (root / "log").touch()
-    (root / "commands").touch()
+    for name in ("log", "commands", "user_ca", "principals"):
+        (root / name).touch()
     if os.geteuid() == 0:
         for path in (root / "host_key", home, root / "log", root / "commands"):
             os.chown(path, account.uid, account.gid)

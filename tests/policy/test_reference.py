@@ -8,8 +8,9 @@ import yaml
 
 from taskgate.policy.models import RoleModel, TaskBase
 from taskgate.policy.reference import examples, reference
-from taskgate.policy.resource_models import ResourceModel, SshResourceModel
+from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.schema import schema
+from taskgate.policy.ssh_models import SshResourceModel
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES
 from taskgate.policy.vocabulary import POSTGRES

@@ -134,7 +134,7 @@ def test_what_cannot_be_meant_is_an_error(body: str, words: str) -> None:
     [
         (f"host_keys: {KEY} root@web", "nothing says which host"),
         ("protocol: ssh", "unknown protocol sshx"),
-        ("private_key: {env: KEY}", "either password or private_key"),
+        ("private_key: {env: KEY}", "exactly one of certificate: minted"),
         ("address: web.internal", "tls"),
     ],
 )

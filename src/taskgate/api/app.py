@@ -110,6 +110,7 @@ def _add_public(app: FastAPI, parts: Parts) -> None:
             pem=pem,
             fingerprint=fingerprint(pem) if pem else "",
             ssh_known_hosts=parts.reach.ssh_known_hosts,
+            ssh_upstream_ca=parts.reach.ssh_upstream_ca,
         )
 
 

@@ -423,8 +423,10 @@ class VerifyReport(Shown):
 
 class Authority(Shown):
     """What clients should trust. `pem` is empty where their system's own list does,
-    `ssh_known_hosts` (a line of OpenSSH's `known_hosts`) where nobody comes in by SSH."""
+    `ssh_known_hosts` (a line of OpenSSH's `known_hosts`) where nobody comes in by SSH.
+    `ssh_upstream_ca` is what hosts trust to let the gate in (`TrustedUserCAKeys`)."""
 
     pem: str
     fingerprint: str
     ssh_known_hosts: str = ""
+    ssh_upstream_ca: str = ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -99,9 +100,23 @@ class PostgresListener(Listener):
 
 
 class SshListener(Listener):
-    """Where SSH clients connect."""
+    """Where SSH clients connect. `source_addresses` are those of the gateway as hosts see them:
+    certificates for hosts are good from there only."""
 
     port: Port = 2222
+    source_addresses: list[str] = Field(default_factory=list)
+
+    @field_validator("source_addresses")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        for one in value:
+            try:
+                ip_network(one)
+            except ValueError:
+                raise ValueError(
+                    f"{one} is no address, nor a network such as 10.0.0.0/24"
+                ) from None
+        return value
 
 
 class ApiListener(_Section):

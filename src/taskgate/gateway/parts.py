@@ -72,12 +72,14 @@ class DoorAddress:
 class Reach:
     """How clients get here. `base_url` starts links; `doors` are the listeners by protocol.
     `ca_pem` is what to trust where there is TLS, empty where the system's own list does;
-    `ssh_host_key` what to trust at the SSH listener, in OpenSSH's form."""
+    `ssh_host_key` what to trust at the SSH listener, in OpenSSH's form; `ssh_upstream_ca` what
+    hosts trust to let the gate in."""
 
     base_url: str
     doors: Mapping[str, DoorAddress]
     ca_pem: str
     ssh_host_key: str = ""
+    ssh_upstream_ca: str = ""
 
     @property
     def ssh_known_hosts(self) -> str:

@@ -48,6 +48,7 @@ from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
 from taskgate.gateway.ssh_listener import SshListener
+from taskgate.gateway.ssh_upstream import UpstreamKeys
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.use_map import UseMap
 from taskgate.gateway.watchman import Watchman
@@ -225,13 +226,16 @@ class _Service:
         self._postgres = PostgresListener(door, opening, sessions, clock)
         postgres_port = await _listening(self._postgres, "PostgreSQL", "postgres", listener)
 
-        ssh_host_key = ""
+        ssh_host_key = ssh_upstream_ca = ""
         ssh_port = 0
         self._ssh: SshListener | None = None
         if config.ssh is not None:
             key = await ssh_key_of(state, SshKey.HOST)
             ssh_host_key = public_key_of(key)
-            self._ssh = SshListener(config.ssh, key, rights, backing)
+            authority = await ssh_key_of(state, SshKey.UPSTREAM_CA)
+            ssh_upstream_ca = public_key_of(authority)
+            upstream_keys = UpstreamKeys(authority, tuple(config.ssh.source_addresses))
+            self._ssh = SshListener(config.ssh, key, upstream_keys, rights, backing)
             ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)
 
         feeder = Feeder(config.audit_dir, store.audit, config.state_dir)
@@ -265,7 +269,7 @@ class _Service:
             store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
         )
         parts = Parts(
-            reach=Reach(base_url, doors, postgres_tls.ca_pem, ssh_host_key),
+            reach=Reach(base_url, doors, postgres_tls.ca_pem, ssh_host_key, ssh_upstream_ca),
             clock=clock,
             people=People(
                 LocalUsers(store.users, store.attempts, passwords, second, enabled=local),

@@ -10,12 +10,13 @@ import structlog
 
 from taskgate.gateway.arrivals import Arrivals, TurnedAway
 from taskgate.gateway.config import SshListener as Door
+from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.opening import Admitted, Backing, Claim, Opening, Rights
 from taskgate.gateway.ssh_session import Around, SshSession
+from taskgate.gateway.ssh_upstream import SshUpstream, UpstreamKeys
 from taskgate.model.errors import NotAuthenticated, NotRecorded, TaskgateError
 from taskgate.model.limits import MAX_CHANNELS, MAX_PASSWORD_BYTES, MAX_SIGN_IN_TRIES
-from taskgate.protocols.ssh.conversation import ClientChannel, ClientLine, Host, HostCredential
-from taskgate.protocols.ssh.driver.hosts import connect
+from taskgate.protocols.ssh.conversation import ClientChannel, ClientLine
 from taskgate.protocols.ssh.driver.listening import listen
 from taskgate.protocols.ssh.refusals import refusal
 
@@ -34,9 +35,12 @@ class Acceptor(Protocol):
 class SshListener:
     """Accepts clients. `host_key` is the gate's own private key, in OpenSSH's form."""
 
-    def __init__(self, door: Door, host_key: bytes, rights: Rights, backing: Backing) -> None:
+    def __init__(
+        self, door: Door, host_key: bytes, keys: UpstreamKeys, rights: Rights, backing: Backing
+    ) -> None:
         self._door = door
         self._host_key = host_key
+        self.upstream_keys = keys
         self.opening = Opening(_PROTOCOL, "SSH", rights, backing)
         self.arrivals = Arrivals(rights.clock.monotonic)
         self._visits: set[_Visit] = set()
@@ -117,7 +121,7 @@ class _Visit:
         admitted = await opening.admit(claim)
         gate = opening.begin(claim, admitted)
         try:
-            session = SshSession(self.line, gate, self._around(admitted))
+            session = SshSession(self.line, gate, self._around(admitted, gate))
             gate.recording.flush()
             await opening.enlist(session)
         except BaseException as error:
@@ -128,25 +132,14 @@ class _Visit:
             session.gone()
         return session
 
-    def _around(self, admitted: Admitted) -> Around:
-        opening, resource = self._opening, admitted.resource
-        credential = resource.credential
-
-        async def reach() -> Host:
-            return await connect(
-                resource,
-                HostCredential(
-                    credential.username,
-                    await opening.reveal(credential.password),
-                    await opening.reveal(credential.private_key),
-                    await opening.reveal(credential.passphrase),
-                ),
-            )
+    def _around(self, admitted: Admitted, gate: TaskGate) -> Around:
+        opening = self._opening
+        upstream = SshUpstream(admitted, gate, opening, self._listener.upstream_keys)
 
         async def closed(session: SshSession, why: str) -> None:
             await opening.put_away(session.gate, why)
 
-        return Around(reach, opening.rights.holding, opening.rights.clock, closed)
+        return Around(upstream.connect, opening.rights.holding, opening.rights.clock, closed)
 
     def signed_in(self) -> None:
         self._listener.left(self)

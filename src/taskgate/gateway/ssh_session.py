@@ -267,7 +267,6 @@ class SshSession:
                     host.close()
                     raise UpstreamFault("the session has ended")
                 self._host = host
-                self.gate.note(EventKind.UPSTREAM_REACHED, {"host_key": host.host_key})
             return self._host
 
     # The sweep.

@@ -197,6 +197,10 @@ MAX_CHANNEL_VARIABLES = 100
 MAX_VARIABLE_BYTES = 32 * KIB
 # Secrets that one connection may try.
 MAX_SIGN_IN_TRIES = 6
+# How long a certificate lives that the gate signs for itself, and the principals in it.
+MAX_CERTIFICATE_S = 3600.0
+MAX_PRINCIPALS = 16
+MAX_KEY_ID_BYTES = 256
 # SFTP: one packet (OpenSSH's own cap), requests of one channel that wait, its open files.
 MAX_SFTP_PACKET_BYTES = 256 * KIB + 1_024
 MAX_SFTP_PENDING = 1_000

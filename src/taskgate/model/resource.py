@@ -22,13 +22,16 @@ class SecretRef:
 @dataclass(frozen=True, slots=True)
 class Credential:
     """What the gate signs in with. The secrets themselves are looked up at connect time.
-    `passphrase` opens the private key."""
+    `passphrase` opens the private key. `minted`: the gate signs itself a certificate for each
+    connection (SSH), good from `source_addresses` only where there are any."""
 
     username: str
     password: SecretRef | None = None
     certificate: SecretRef | None = None
     private_key: SecretRef | None = None
     passphrase: SecretRef | None = None
+    minted: bool = False
+    source_addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

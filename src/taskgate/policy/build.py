@@ -30,16 +30,12 @@ from taskgate.policy.models import (
 )
 from taskgate.policy.patterns import parse_column, parse_object
 from taskgate.policy.problems import problem
-from taskgate.policy.resource_models import (
-    ResourceModel,
-    SecretSource,
-    SshResourceModel,
-    split_address,
-)
+from taskgate.policy.resource_models import ResourceModel, SecretSource, split_address
 from taskgate.policy.rule_models import rules_of, words_of
 from taskgate.policy.rules import (
     AgentHold,
     BreakGlassRule,
+    CertificateTerms,
     Effect,
     Entry,
     Lasts,
@@ -53,6 +49,7 @@ from taskgate.policy.rules import (
     index_rules,
 )
 from taskgate.policy.shapes import PatternError
+from taskgate.policy.ssh_models import CertificateModel, SshResourceModel
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabulary import ANY_VERB, NameShape, RuleVocabulary, VerbSpec, nearest
@@ -80,6 +77,8 @@ def build_resource(model: ResourceModel | SshResourceModel, vocabulary: RuleVoca
                 password=_secret(credential.password),
                 private_key=_secret(credential.private_key),
                 passphrase=_secret(model.credential.passphrase),
+                minted=model.credential.certificate is not None,
+                source_addresses=tuple(model.credential.source_addresses or ()),
             ),
             labels=dict(model.labels),
             host_trust=HostTrust(tuple(model.host_keys or ()), tuple(model.host_ca or ())),
@@ -208,6 +207,12 @@ def _sign_in(model: SignInModel | None) -> SignInDemand | None:
     return SignInDemand(model.mfa, model.within, tuple(model.acr or ()))
 
 
+def _certificate(model: CertificateModel | None) -> CertificateTerms:
+    if model is None:
+        return CertificateTerms()
+    return CertificateTerms(tuple(model.principals or ()), model.force_command, model.lasts)
+
+
 def _agent_hold(value: bool | str) -> AgentHold:
     if value == "writes":
         return AgentHold.WRITES
@@ -282,6 +287,7 @@ class TaskBuilder:
             hold_agents=_agent_hold(model.hold_agents),
             break_glass=_break_glass(model.break_glass),
             sign_in=_sign_in(model.sign_in),
+            certificate=_certificate(model.certificate),
         )
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> None:

@@ -25,9 +25,11 @@ from taskgate.policy.check import check_roles, check_scopes, check_task
 from taskgate.policy.document import Document, Path, Value, parse_documents
 from taskgate.policy.models import RoleModel, TaskBase
 from taskgate.policy.problems import PolicyErrors, problem, problems_of, spell_path
-from taskgate.policy.resource_models import RESOURCE_MODELS, ResourceModel, SshResourceModel
+from taskgate.policy.resource_forms import RESOURCE_MODELS
+from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
-from taskgate.policy.rules import Policy, Role, Task
+from taskgate.policy.rules import Effect, Policy, Role, Task
+from taskgate.policy.ssh_models import SshResourceModel
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.trusts import Trust
 from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES
@@ -238,6 +240,7 @@ class _Loader:
             builder = TaskBuilder(model, document, vocabulary, self.known_kinds, by_role)
             task = builder.build()
             self.errors.extend(builder.errors or check_task(task))
+            self._check_certificate(model, task, document)
             self.tasks[task.name] = task
             built[task.name] = document
         for trust in self.trusts.values():
@@ -313,6 +316,27 @@ class _Loader:
                 ("resources",),
                 f"resources of several protocols ({listed}) in one task",
                 "write a task for each protocol",
+            )
+
+    def _check_certificate(self, model: TaskBase, task: Task, document: Document) -> None:
+        if model.certificate is None:
+            return
+        named = [self.resources[name] for name in task.resources if name in self.resources]
+        if len(named) == len(task.resources) and not any(one.credential.minted for one in named):
+            self._wrong(
+                document,
+                ("certificate",),
+                "certificate never takes effect: the gate signs in otherwise at its hosts",
+                "leave it out, or say certificate: minted in a resource's credential",
+            )
+        shells = [entry for rule in task.rules if rule.effect is not Effect.DENY
+                  for entry in rule.entries if entry.verb == "shell"]  # fmt: skip
+        if task.certificate.force_command and shells:
+            self._wrong(
+                document,
+                ("certificate", "force_command"),
+                "force_command and a shell: nobody knows beforehand what is typed into it",
+                "leave one of them out, or write a task for each",
             )
 
     def _checked(self, model: type[_M], document: Document) -> _M | None:

@@ -27,6 +27,7 @@ from taskgate.policy.fields import (
     one_or_more,
 )
 from taskgate.policy.rules import SCOPED
+from taskgate.policy.ssh_models import CertificateModel
 from taskgate.policy.units import spell_duration
 
 
@@ -379,6 +380,11 @@ class TaskBase(Strict):
     break_glass: BreakGlassModel | None = Field(
         default=None,
         description="Who may take it up in an emergency, though not a member or outside the hours.",
+    )
+    certificate: CertificateModel | None = Field(
+        default=None,
+        description="At hosts whose credential is `certificate: minted`: what the gate's"
+        " certificates say for this task.",
     )
     mask: list[MaskModel] = Field(
         default_factory=list, description="What is hidden. For a column the first match counts."

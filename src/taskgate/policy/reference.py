@@ -30,11 +30,10 @@ from taskgate.policy.resource_models import (
     CredentialModel,
     ResourceModel,
     SecretSource,
-    SshCredentialModel,
-    SshResourceModel,
 )
 from taskgate.policy.rule_models import is_verb_field, task_model
 from taskgate.policy.shapes import SHAPES
+from taskgate.policy.ssh_models import CertificateModel, SshCredentialModel, SshResourceModel
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.units import spell_duration
 from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES
@@ -54,6 +53,7 @@ _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`sign_in`", SignInModel),
     ("`lasts`", LastsModel),
     ("`for` of a hold, `hold_for`, `second_person`", Approvers),
+    ("`certificate` of a task", CertificateModel),
     ("`mask`", MaskModel),
     ("`limits`", LimitsModel),
     ("`record`", RecordModel),
@@ -63,7 +63,7 @@ _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`review` of `break_glass`", ReviewModel),
     ("`credential` of a database", CredentialModel),
     ("`credential` of a host", SshCredentialModel),
-    ("`password`, `certificate`, `private_key`, `passphrase`", SecretSource),
+    ("`password`, `private_key`, `passphrase`, a database's `certificate`", SecretSource),
 )
 
 _SHAPES = {

@@ -1,12 +1,9 @@
-"""The form of a resource document, and of the references to its secrets."""
+"""The form of a database's document, what all resources have, and the references to secrets."""
 
-import base64
 import re
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     Field,
     StringConstraints,
     field_validator,
@@ -71,51 +68,6 @@ class CredentialModel(Strict):
         return self
 
 
-class SshCredentialModel(Strict):
-    """What the gate signs in with at a host. Clients never see it."""
-
-    username: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
-        description="The account the gate signs in as."
-    )
-    password: SecretSource | None = Field(default=None, description="Where the password is.")
-    private_key: SecretSource | None = Field(
-        default=None, description="Where the private key is, in OpenSSH's form or PEM."
-    )
-    passphrase: SecretSource | None = Field(
-        default=None, description="Where the private key's passphrase is."
-    )
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> "SshCredentialModel":
-        if (self.password is None) == (self.private_key is None):
-            raise ValueError("say either password or private_key")
-        if self.passphrase is not None and self.private_key is None:
-            raise ValueError("a passphrase goes with a private_key")
-        return self
-
-
-def _public_keys(lines: list[str]) -> list[str]:
-    """Lines of a `.pub` file, their comments left out (RFC 4253, section 6.6)."""
-    found = []
-    for line in lines:
-        words = line.split()
-        try:
-            blob = base64.b64decode(words[1], validate=True)
-            length = int.from_bytes(blob[:4], "big")
-            known = blob[4 : 4 + length].decode("ascii") == words[0]
-        except (IndexError, ValueError):
-            known = False
-        if not known:
-            raise ValueError(
-                "not a public key; write the first two words of a .pub file: ssh-ed25519 AAAA..."
-            )
-        found.append(" ".join(words[:2]))
-    return found
-
-
-PublicKeys = Annotated[Words, AfterValidator(_public_keys)]
-
-
 class ResourceBase(Strict):
     """What every resource has."""
 
@@ -150,31 +102,6 @@ class ResourceModel(ResourceBase):
         default=None,
         description="Other databases that clients may name; otherwise only `database`.",
     )
-
-
-class SshResourceModel(ResourceBase):
-    """A host behind the gate."""
-
-    host_keys: PublicKeys | None = Field(
-        default=None,
-        description="The host's public keys (`ssh-keyscan HOST`, checked at the host itself).",
-    )
-    host_ca: PublicKeys | None = Field(
-        default=None, description="Authorities whose certificate the host may show instead."
-    )
-    credential: SshCredentialModel = Field(description="What the gate signs in with.")
-
-    @model_validator(mode="after")
-    def _known_somehow(self) -> "SshResourceModel":
-        if not self.host_keys and not self.host_ca:
-            raise ValueError("nothing says which host is the right one; give host_keys or host_ca")
-        return self
-
-
-RESOURCE_MODELS: Final[Mapping[str, type[ResourceModel] | type[SshResourceModel]]] = {
-    "postgres": ResourceModel,
-    "ssh": SshResourceModel,
-}
 
 
 def split_address(value: str, default_port: int) -> tuple[str, int]:

@@ -147,6 +147,16 @@ class MaskPattern:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateTerms:
+    """What certificates say that the gate signs itself for a task's hosts. Without `principals`,
+    the credential's username. `force_command`: one for each command."""
+
+    principals: tuple[str, ...] = ()
+    force_command: bool = False
+    lasts_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One task. `mask_patterns` are the column masks of `masks`, in the same order. `standing`
     None: no approvals in advance. `direct`: a provider's own token may take it up. `sign_in`: what
@@ -175,6 +185,7 @@ class Task:
     hold_agents: AgentHold = AgentHold.NOTHING
     break_glass: BreakGlassRule | None = None
     sign_in: SignInDemand | None = None
+    certificate: CertificateTerms = CertificateTerms()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from taskgate.policy.models import RoleModel
-from taskgate.policy.resource_models import RESOURCE_MODELS
+from taskgate.policy.resource_forms import RESOURCE_MODELS
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.vocabularies import DEFAULT_VOCABULARIES

@@ -65,12 +65,15 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class HostCredential:
-    """What the gate signs in with at a host, looked up just now."""
+    """What the gate signs in with at a host, looked up or made just now. `certificate` goes with
+    the private key; `shown` says of it what helps to find out why a host does not take it."""
 
     username: str
     password: str | None = field(default=None, repr=False)
     private_key: str | None = field(default=None, repr=False)
     passphrase: str | None = field(default=None, repr=False)
+    certificate: str | None = None
+    shown: str = ""
 
 
 class ClientChannel(Protocol):
@@ -161,11 +164,6 @@ class Host(Protocol):
 
     @property
     def alive(self) -> bool: ...
-
-    @property
-    def host_key(self) -> str:
-        """The fingerprint of the key that the host showed."""
-        ...
 
     def close(self) -> None: ...
 

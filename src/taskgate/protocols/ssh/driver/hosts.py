@@ -95,7 +95,7 @@ async def connect(resource: Resource, credential: HostCredential) -> HostConnect
     where = f"resource {resource.name} at {resource.host}:{resource.port}"
     options: dict[str, Any] = {}
     if credential.private_key is not None:
-        options["client_keys"] = [_private_key(resource, credential)]
+        options["client_keys"] = [_key(resource, credential)]
         options["preferred_auth"] = "publickey"
     else:
         options["client_keys"] = None
@@ -124,10 +124,7 @@ async def connect(resource: Resource, credential: HostCredential) -> HostConnect
             hint="if the host was set up anew, check its key there and put it into host_keys",
         ) from None
     except asyncssh.PermissionDenied:
-        raise UpstreamFault(
-            f"{where} does not let the gate in as {credential.username}",
-            hint="check the resource's credential, and the host's own log",
-        ) from None
+        raise _not_let_in(where, credential) from None
     except TimeoutError:
         raise UpstreamFault(
             f"{where} did not answer within {UPSTREAM_CONNECT_TIMEOUT_S:g} s",
@@ -154,6 +151,30 @@ def _known(trust: HostTrust, resource: Resource) -> tuple[list[asyncssh.SSHKey],
         return public_keys(trust.keys), public_keys(trust.authorities), []
     except BadConfig as error:
         raise BadConfig(f"resource {resource.name}: {error.message}") from None
+
+
+def _not_let_in(where: str, credential: HostCredential) -> UpstreamFault:
+    if credential.certificate is None:
+        return UpstreamFault(
+            f"{where} does not let the gate in as {credential.username}",
+            hint="check the resource's credential, and the host's own log",
+        )
+    return UpstreamFault(
+        f"{where} does not let the gate in as {credential.username} by a certificate"
+        f" {credential.shown}",
+        hint="at the host: TrustedUserCAKeys has the line of `taskgate ssh-ca`, the account's"
+        " AuthorizedPrincipalsFile one of the principals, and the clock is right; its log says"
+        " which of them it is",
+    )
+
+
+def _key(
+    resource: Resource, credential: HostCredential
+) -> asyncssh.SSHKey | tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]:
+    key = _private_key(resource, credential)
+    if credential.certificate is None:
+        return key
+    return key, asyncssh.import_certificate(credential.certificate)
 
 
 def _private_key(resource: Resource, credential: HostCredential) -> asyncssh.SSHKey:

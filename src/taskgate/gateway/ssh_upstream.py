@@ -1,0 +1,183 @@
+"""The way from a session to its host: what the gate signs in with, and what is recorded of it.
+
+Where a task forces its commands, each has a certificate and a connection of its own, and the host
+itself runs nothing but what was judged.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from taskgate.gateway.enforcement import TaskGate
+from taskgate.gateway.opening import Admitted, Opening
+from taskgate.model.errors import Denied, UpstreamFault
+from taskgate.model.event import EventKind
+from taskgate.model.resource import Resource
+from taskgate.policy.rules import Task
+from taskgate.protocols.ssh.certificates import CLOCK_SKEW_S, CertificateFields, key_id
+from taskgate.protocols.ssh.conversation import (
+    ClientChannel,
+    Ended,
+    Host,
+    HostCredential,
+    Start,
+    Stream,
+)
+from taskgate.protocols.ssh.driver.hosts import HostConnection, connect
+from taskgate.protocols.ssh.driver.minting import mint
+from taskgate.protocols.ssh.requests import SFTP
+
+_SEEN_WITH_A_TERMINAL = ("terminal", "shell")
+# What sshd itself serves SFTP by, whatever its Subsystem line says (sshd_config(5)).
+_SFTP_SERVER = "internal-sftp"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamKeys:
+    """The gate's own: `authority` signs what it signs in with at hosts (a private key in OpenSSH's
+    form). `source_addresses` are where hosts see it come from; empty where that is not told."""
+
+    authority: bytes
+    source_addresses: tuple[str, ...] = ()
+
+
+class SshUpstream:
+    """The way of one session."""
+
+    def __init__(
+        self, admitted: Admitted, gate: TaskGate, opening: Opening, keys: UpstreamKeys
+    ) -> None:
+        self.gate = gate
+        self._resource = admitted.resource
+        self._expires_at = admitted.grant.expires_at
+        self._opening = opening
+        self._keys = keys
+
+    async def connect(self) -> Host:
+        """The host, for all of the session's channels; recorded.
+
+        Raises: UpstreamFault, BadConfig, StoreUnavailable, NotRecorded, Denied.
+        """
+        if self._resource.credential.minted and self._task().certificate.force_command:
+            return _Forced(self)
+        return await self.reach(None)
+
+    async def reach(self, start: Start | None) -> HostConnection:
+        """A connection; with `start`, one that is good for nothing else. Raises: as `connect`."""
+        resource = self._resource
+        credential, facts = await self._credential(resource, start)
+        host = await connect(resource, credential)
+        try:
+            self.gate.note(EventKind.UPSTREAM_REACHED, {"host_key": host.host_key} | facts)
+            self.gate.recording.flush()
+        except BaseException:
+            host.close()
+            raise
+        return host
+
+    async def _credential(
+        self, resource: Resource, start: Start | None
+    ) -> tuple[HostCredential, dict[str, Any]]:
+        """What the gate signs in with, and what of it is recorded."""
+        credential, reveal = resource.credential, self._opening.reveal
+        if credential.minted:
+            return self._minted(resource, start)
+        found = HostCredential(
+            credential.username,
+            await reveal(credential.password),
+            await reveal(credential.private_key),
+            await reveal(credential.passphrase),
+        )
+        return found, {}
+
+    def _minted(
+        self, resource: Resource, start: Start | None
+    ) -> tuple[HostCredential, dict[str, Any]]:
+        info, credential = self.gate.info, resource.credential
+        terms = self._task().certificate
+        now = self._opening.rights.clock.now()
+        pty = start.terminal is not None if start else self.gate.speaks_of(_SEEN_WITH_A_TERMINAL)
+        fields = CertificateFields(
+            # sshd prints it as a number without a sign; some readers of its log know signed ones.
+            serial=secrets.randbits(63),
+            key_id=key_id(info.identity.key, info.task, info.id),
+            principals=terms.principals or (credential.username,),
+            valid_after=int(now - CLOCK_SKEW_S),
+            valid_before=int(min(now + terms.lasts_s, self._expires_at)),
+            force_command=_forced(start) if start else None,
+            source_addresses=credential.source_addresses or self._keys.source_addresses,
+            permit_pty=pty,
+        )
+        made = mint(self._keys.authority, fields)
+        principals = list(fields.principals)
+        facts = {
+            "serial": fields.serial,
+            "key": made.fingerprint,
+            "principals": principals,
+            "valid_before": fields.valid_before,
+        }
+        if fields.force_command is not None:
+            facts["force_command"] = fields.force_command
+        shown = f"for {', '.join(principals)}, good from {_at(fields.valid_after)} to" \
+            f" {_at(fields.valid_before)}"  # fmt: skip
+        found = HostCredential(
+            credential.username,
+            private_key=made.private_key,
+            certificate=made.certificate,
+            shown=shown,
+        )
+        return found, {"certificate": facts}
+
+    def _task(self) -> Task:
+        task = self._opening.rights.policies.current.tasks.get(self.gate.info.task)
+        if task is None:
+            raise Denied(f"there is no task {self.gate.info.task} any more", rule="policy")
+        return task
+
+
+class _Forced:
+    """A host that is reached anew for each start, by a certificate good for that alone."""
+
+    def __init__(self, upstream: SshUpstream) -> None:
+        self._upstream = upstream
+        self._open: set[HostConnection] = set()
+        self.alive = True
+
+    async def start(
+        self, channel: ClientChannel, start: Start, stream: Stream | None = None
+    ) -> Ended:
+        """See `conversation.Host`."""
+        host = await self._upstream.reach(start)
+        try:
+            self._open.add(host)
+            if not self.alive:
+                raise UpstreamFault("the session has ended")
+            await self._upstream.gate.recording.settle()
+            return await host.start(channel, start, stream)
+        finally:
+            self._open.discard(host)
+            host.close()
+
+    def close(self) -> None:
+        self.alive = False
+        for host in self._open:
+            host.close()
+
+
+def _forced(start: Start) -> str:
+    """Raises: Denied for what has no words to force."""
+    if start.command is not None:
+        return start.command
+    if start.subsystem == SFTP:
+        return _SFTP_SERVER
+    raise Denied(
+        f"the task forces its commands at the host, and {start.what} is none",
+        rule="certificate.force_command",
+    )
+
+
+def _at(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
