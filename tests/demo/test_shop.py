@@ -3,6 +3,7 @@
 import pytest
 
 from taskgate.demo import seed
+from taskgate.demo.host import new_key, public_key
 from taskgate.demo.people import PEOPLE
 from taskgate.demo.shop import policy_files
 from taskgate.masking.detectors import Detectors
@@ -59,8 +60,9 @@ def test_notes_sometimes_hold_a_card_or_an_address(pg18: Server, servers: Server
 
 
 def test_the_policy_is_valid_and_everybody_in_it_has_somebody() -> None:
-    policy = load_files(policy_files(15432))
+    policy = load_files(policy_files(15432, 12222, public_key(new_key())))
     assert policy.resources["shop"].port == 15432
+    assert policy.resources["web-1"].port == 12222
     groups = {group for person in PEOPLE for group in person.groups}
     for task in policy.tasks.values():
         assert task.members.groups & groups, f"nobody may take up {task.name}"
@@ -69,7 +71,7 @@ def test_the_policy_is_valid_and_everybody_in_it_has_somebody() -> None:
 
 
 def test_no_person_both_administers_and_audits() -> None:
-    policy = load_files(policy_files(15432))
+    policy = load_files(policy_files(15432, 12222, public_key(new_key())))
     for person in PEOPLE:
         rights = {
             right

@@ -15,6 +15,7 @@ from rich.console import Console
 from taskgate.demo import guide, tour
 from taskgate.demo.cluster import ClusterFault
 from taskgate.demo.gate import GateFault
+from taskgate.demo.host import HostFault
 from taskgate.demo.shop import Shop, remove
 
 
@@ -33,13 +34,13 @@ def run() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     resumed = (_state() / "demo.json").exists()
-    with console.status("starting the shop's database and the gate"):
+    with console.status("starting the shop's database, its web host and the gate"):
         shop = Shop(_state())
         shop.start()
     try:
         guide.show(console, shop, resumed=resumed)
         while not ending.wait(0.5):
-            if not shop.cluster.running or not shop.gate.running:
+            if not (shop.cluster.running and shop.host.running and shop.gate.running):
                 console.print(f"[red]a part of the demo ended; see {shop.gate.log}[/]")
                 return 1
     finally:
@@ -55,7 +56,7 @@ def take_tour() -> int:
     directory.chmod(0o755)
     shop: Shop | None = None
     try:
-        with console.status("starting the shop's database and the gate"):
+        with console.status("starting the shop's database, its web host and the gate"):
             shop = Shop(directory, own_ports=True)
             shop.start()
         kept = tour.take(shop, lambda seen: guide.show_seen(console, seen))
@@ -88,7 +89,7 @@ def main() -> int:
     asked = parser.parse_args().what
     try:
         return {"run": run, "tour": take_tour, "clean": clean}[asked]()
-    except (ClusterFault, GateFault, PermissionError) as fault:
+    except (ClusterFault, GateFault, HostFault, PermissionError) as fault:
         print(f"demo: {fault}", file=sys.stderr)
         return 1
 

@@ -57,10 +57,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the gateway listens on 127.0.0.1."""
+    """Where the gateway listens on 127.0.0.1; None for what it does not serve."""
 
     postgres: int
     api: int
+    ssh: int | None = None
 
 
 class OwnGate:
@@ -152,6 +153,7 @@ class OwnGate:
             "node": "own",
             "postgres": {"port": self.ports.postgres, "plaintext": plaintext},
             "api": {"port": self.ports.api},
+            **({} if self.ports.ssh is None else {"ssh": {"port": self.ports.ssh}}),
             "audit": {"durability": durability},
             "log": {"format": "json"},
             "drain_s": 2,

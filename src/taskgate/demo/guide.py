@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from taskgate.demo.people import ADM, ANA, AUD, LEA, PEOPLE
+from taskgate.demo.people import ADM, ANA, AUD, ENG, LEA, PEOPLE
 from taskgate.demo.shop import Shop
 from taskgate.demo.tour import Seen
 
@@ -25,6 +25,10 @@ def _psql(who: str, task: str, sql: str) -> str:
 
 def _why(who: str, task: str, sql: str) -> str:
     return f'taskgate --profile {who} policy explain --task {task} "{sql}"'
+
+
+def _ssh(who: str, task: str, command: str) -> str:
+    return f"taskgate --profile {who} connect {task} -- '{command}'"
 
 
 LINES = (
@@ -49,6 +53,13 @@ LINES = (
     ),
     Line("  in a third terminal", f"taskgate --profile {LEA.name} approvals"),
     Line("", f"taskgate --profile {LEA.name} approve ID      # or: deny ID --reason ..."),
+    Line("at a host", _ssh(ENG.name, "web-operate", "systemctl status web")),
+    Line("refused", _ssh(ENG.name, "web-operate", "rm -rf srv/app/releases")),
+    Line("held (waits)", _ssh(ENG.name, "web-operate", "systemctl restart web")),
+    Line(
+        "files",
+        f"taskgate --profile {ANA.name} exec web-files -- scp web-1:/var/log/web/access.log .",
+    ),
     Line("why", _why(ANA.name, "sales-report", "DELETE FROM shop.orders WHERE id = 7")),
     Line(
         "who read it", f"taskgate --profile {AUD.name} audit search --object shop.customers.email"
@@ -66,10 +77,11 @@ def show(console: Console, shop: Shop, *, resumed: bool) -> None:
     ports = shop.gate.ports
     console.print()
     console.print(
-        f"[bold]taskgate[/] stands before a shop's database"
+        f"[bold]taskgate[/] stands before a shop's database and its web host"
         f"{' [dim](as you left it)[/]' if resumed else ''}"
     )
     console.print(f"  psql     localhost:{ports.postgres}   user = task, password = token")
+    console.print(f"  ssh      localhost:{ports.ssh}   the same")
     console.print(f"  console  {shop.gate.url}   [dim]its CA: {shop.gate.ca_file}[/]")
     for heading, some in (("people", PEOPLE[:3]), ("", PEOPLE[3:])):
         named = " · ".join(f"[bold]{one.name}[/] {one.about}" for one in some)
@@ -85,6 +97,15 @@ def show(console: Console, shop: Shop, *, resumed: bool) -> None:
         text.append(line.command, style="not dim")
         console.print(text, soft_wrap=True)
     console.print()
+    console.print(
+        f"[dim]Commands at the host run as {shop.host.account} in {shop.host.directory};"
+        " nothing keeps them inside that folder.[/]"
+    )
+    if shop.borrows_ssh:
+        console.print(
+            "[dim]OpenSSH's client is not installed: the demo's own ssh and scp stand in, and know"
+            " these lines only. For the whole: apt-get install openssh-client, then make demo.[/]"
+        )
     console.print(
         "[dim]Ctrl-C stops it; make demo comes back to the same state, make demo-clean ends it.[/]"
     )

@@ -1,13 +1,16 @@
-"""The demo whole: the shop's database, the gateway before it, and the people, under one folder."""
+"""The demo whole: the shop's database and web host, the gateway before them, and the people, under
+one folder."""
 
 import hashlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -24,10 +27,12 @@ from taskgate.demo.cluster import (
     server_of,
 )
 from taskgate.demo.gate import OwnGate, Ports
+from taskgate.demo.host import Host, HostKeys, new_key, public_key
 from taskgate.demo.people import PEOPLE
 
 DATABASE = "shop"
 GATE_ROLE = "shop_gate"
+OPENSSH = ("ssh", "scp", "sftp")
 _SUPERUSER = "postgres"
 _SETTINGS = {
     "timezone": "UTC",
@@ -50,13 +55,18 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA shop TO {role};
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a demo keeps between two runs. `database_at` is the folder of the PostgreSQL server."""
+    """What a demo keeps between two runs. `database_at` is the folder of the PostgreSQL server,
+    beside which the web host's lies; `web_key` is the private key that lets the gate in there."""
 
     postgres_port: int
     gate_port: int
     api_port: int
+    ssh_port: int
+    web_port: int
     database_at: str
-    role_password: str
+    role_password: str = field(repr=False)
+    web_host_key: str = field(repr=False)
+    web_key: str = field(repr=False)
 
 
 class Shop:
@@ -72,17 +82,26 @@ class Shop:
             port=self._settled.postgres_port,
             account=self._account(),
         )
+        self.host = Host(
+            self._database_at().with_name("host"),
+            port=self._settled.web_port,
+            account=self._account(),
+            keys=HostKeys(self._settled.web_host_key, self._settled.web_key),
+        )
         self.gate = OwnGate(
             self.directory,
-            Ports(self._settled.gate_port, self._settled.api_port),
-            secrets={"DEMO_SHOP_PASSWORD": self._settled.role_password},
+            Ports(self._settled.gate_port, self._settled.api_port, self._settled.ssh_port),
+            secrets={
+                "DEMO_SHOP_PASSWORD": self._settled.role_password,
+                "DEMO_WEB_KEY": self._settled.web_key,
+            },
         )
 
     def start(self) -> None:
-        """Starts the database and the gateway, and signs everybody in.
+        """Starts the database, the host and the gateway, and signs everybody in.
 
         Raises:
-            ClusterFault, GateFault.
+            ClusterFault, HostFault, GateFault.
         """
         fresh = not self.cluster.exists
         if fresh:
@@ -95,7 +114,8 @@ class Shop:
         self.cluster.start()
         if not self._seeded():
             self._seed()
-        self.gate.configure(policy_files(self._settled.postgres_port))
+        self.host.start()
+        self.gate.configure(self._policy())
         self.gate.add_people(PEOPLE)
         self.gate.start()
         self.gate.sign_in(*PEOPLE)
@@ -103,6 +123,7 @@ class Shop:
 
     def stop(self) -> None:
         self.gate.stop()
+        self.host.stop()
         self.cluster.stop()
 
     def look(self, sql: str) -> str:
@@ -111,8 +132,13 @@ class Shop:
 
     @property
     def programs(self) -> Path:
-        """The folder that the demo's own psql is in, if it needs one."""
+        """The folder that the demo's own psql and ssh are in, if it needs them."""
         return self.directory / "bin"
+
+    @property
+    def borrows_ssh(self) -> bool:
+        """Whether OpenSSH's client is not there, so that the demo's own stands in for it."""
+        return any(shutil.which(name) is None for name in OPENSSH)
 
     def _seeded(self) -> bool:
         return (self.cluster.directory / "seeded").exists()
@@ -139,13 +165,21 @@ class Shop:
             postgres_port=self._port(before.get("postgres_port", 15432)),
             gate_port=self._port(before.get("gate_port", 6432)),
             api_port=self._port(before.get("api_port", 8443)),
+            ssh_port=self._port(before.get("ssh_port", 2222)),
+            web_port=self._port(before.get("web_port", 12222)),
             database_at=before.get("database_at") or str(self._place_for_database()),
             role_password=before.get("role_password") or secrets.token_urlsafe(24),
+            web_host_key=before.get("web_host_key") or new_key(),
+            web_key=before.get("web_key") or new_key(),
         )
         kept.unlink(missing_ok=True)
         with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(asdict(found), file, indent=1)
         return found
+
+    def _policy(self) -> dict[str, str]:
+        kept = self._settled
+        return policy_files(kept.postgres_port, kept.web_port, public_key(kept.web_host_key))
 
     def _port(self, wanted: int) -> int:
         if self._own_ports:
@@ -189,6 +223,15 @@ class Shop:
                 f'exec {self.cluster.installation.bin / "psql"} "$@"\n'
             )
             psql.chmod(0o755)
+        for name in OPENSSH:
+            program = self.programs / name
+            program.unlink(missing_ok=True)
+            if self.borrows_ssh:
+                program.write_text(
+                    f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -m taskgate.demo.ssh_client"
+                    f' {name} "$@"\n'
+                )
+                program.chmod(0o755)
         (self.directory / "env").write_text(
             f'export PATH="{self.programs}:{Path(sys.executable).parent}:$PATH"\n'
             f'export TASKGATE_CONFIG_DIR="{self.gate.profiles}"\n'
@@ -207,16 +250,25 @@ def remove(directory: Path) -> None:
         if server_of(database / "data") is not None:
             raise ClusterFault("the demo is running; stop it first (Ctrl-C where it runs)")
         shutil.rmtree(database, ignore_errors=True)
+        # The host lies beside it: in `directory`, or in this folder.
         if database.parent.name.startswith("taskgate-demo-"):
             shutil.rmtree(database.parent, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def policy_files(postgres_port: int) -> dict[str, str]:
-    """The demo's policy, with the address of its database filled in."""
+def policy_files(postgres_port: int, web_port: int, web_host_key: str) -> dict[str, str]:
+    """The demo's policy, with where its database and its host are filled in, and the host's key."""
     folder = resources.files("taskgate.demo").joinpath("policy")
+    filled = {"{port}": str(postgres_port), "{web_port}": str(web_port),
+              "{web_host_key}": web_host_key}  # fmt: skip
     return {
-        entry.name: entry.read_text("utf-8").replace("{port}", str(postgres_port))
+        entry.name: _filled(entry.read_text("utf-8"), filled)
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(".yaml")
     }
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text

@@ -1,4 +1,5 @@
-"""What a visitor of the demo does: runs psql under a task, and the CLI as one of the people."""
+"""What a visitor of the demo does: runs psql, ssh and scp under a task, and the CLI as one of the
+people."""
 
 import json
 import os
@@ -42,18 +43,32 @@ class Visitor:
     def start_psql(self, who: Person, task: str, *statements: str) -> "subprocess.Popen[str]":
         """The same, not waited for."""
         commands = [part for statement in statements for part in ("-c", statement)]
-        return subprocess.Popen(  # noqa: S603
-            [
-                *self.shop.gate.program, "connect", task, "--reason", "a tour of the demo", "--",
-                "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *commands,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self._surroundings(who),
-            start_new_session=True,
+        return self._start(
+            who, "connect", task, "--reason", "a tour of the demo", "--",
+            "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", *commands,
         )  # fmt: skip
+
+    def ssh(self, who: Person, task: str, command: str) -> Said:
+        """`taskgate connect TASK -- COMMAND`: at the task's host."""
+        with self.start_ssh(who, task, command) as running:
+            out, err = running.communicate(timeout=PATIENCE_S)
+        return Said(running.returncode, out, err)
+
+    def start_ssh(self, who: Person, task: str, command: str) -> "subprocess.Popen[str]":
+        """The same, not waited for."""
+        return self._start(who, "connect", task, "--reason", "a tour of the demo", "--", command)
+
+    def scp(self, who: Person, task: str, source: str, target: str) -> Said:
+        """`taskgate exec TASK -- scp SOURCE TARGET`"""
+        return self.exec(who, task, "scp", source, target)
+
+    def exec(self, who: Person, task: str, *command: str) -> Said:
+        """`taskgate exec TASK -- COMMAND...`"""
+        with self._start(
+            who, "exec", task, "--reason", "a tour of the demo", "--", *command
+        ) as running:
+            out, err = running.communicate(timeout=PATIENCE_S)
+        return Said(running.returncode, out, err)
 
     def psql_by_hand(self, task: str, token: str, statement: str) -> Said:
         """psql as the README's connection string has it, without `taskgate connect`."""
@@ -90,6 +105,17 @@ class Visitor:
             return next((one["id"] for one in waiting if part in one["text"]), "")
 
         return eventually(found, f"nobody was asked to approve {part}")
+
+    def _start(self, who: Person, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(  # noqa: S603
+            [*self.shop.gate.program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._surroundings(who),
+            start_new_session=True,
+        )
 
     def _surroundings(self, who: Person | None) -> dict[str, str]:
         own = self.shop.gate.surroundings(who.name if who is not None else "nobody")
