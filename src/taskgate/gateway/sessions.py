@@ -98,7 +98,9 @@ class Sessions:
         session = self._live.get(session_id)
         if session is None:
             return False
-        session.cut(Denied(why, rule="terminated", hint="ask whoever ended the session"))
+        session.cut(
+            Denied(f"the session was ended: {why}", rule="terminated", hint="ask whoever ended it")
+        )
         return True
 
     def grants_ended(self, grant_ids: Iterable[str], why: str) -> None:

@@ -15,7 +15,8 @@ import structlog
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.ssh_files import FilesChannel
-from taskgate.model.action import Action
+from taskgate.gateway.ssh_shells import read_request, recorded
+from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, TerminalRoom
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import (
@@ -36,7 +37,7 @@ from taskgate.protocols.ssh.conversation import (
     Start,
 )
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
-from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest, exec_request
+from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class _Run:
     finished: bool = False
     files: FilesChannel | None = None
     reading_since: float | None = None
+    recorded: RecordedStream | None = None
 
     @property
     def under_way(self) -> bool:
@@ -95,6 +97,7 @@ class SshSession:
         self._reaching = asyncio.Lock()
         self._last_active = self._clock.monotonic()
         self._over = False
+        self._room = TerminalRoom()
 
     @property
     def busy(self) -> bool:
@@ -185,14 +188,11 @@ class SshSession:
         gate = self.gate
         text = asked.command or asked.subsystem or "shell"
         try:
-            return exec_request(asked, gate.info.resource, self._permits)
+            return read_request(asked, gate)
         except (Denied, Unreadable) as error:
             gate.refuse(text, error)
             gate.recording.flush()
             raise
-
-    def _permits(self, action: Action) -> bool:
-        return self.gate.judge((action,)).outcome is Outcome.PERMIT
 
     async def _run(
         self,
@@ -204,21 +204,29 @@ class SshSession:
     ) -> None:
         run = self._runs[channel]
         run.number, run.left_out = number, asked.left_out
-        run.statement_s, most = decision.limits.statement_s, decision.limits.max_bytes
+        most = decision.limits.max_bytes
+        if asked.sent is not None:
+            run.statement_s = decision.limits.statement_s
         run.started_at = self._clock.monotonic()
         ended, why = None, ""
         try:
             start = Start(
-                asked.command.sent,
+                asked.sent,
                 terminal=channel.asked.terminal,
                 environment=asked.environment,
                 max_bytes=most,
             )
-            ended = await host.start(channel, start)
+            record = TerminalRecord(self.gate, number, self._room)
+            run.recorded = recorded(channel.asked, asked, record, None, most)
+            ended = await host.start(channel, start, run.recorded)
             if ended.status is None and not (ended.signal or ended.over):
                 raise UpstreamFault("the host closed the channel", hint="its own log may say why")
         except asyncio.CancelledError as cancelled:
             why = str(cancelled.args[0]) if cancelled.args else "it was cut off"
+            raise
+        except OverLimit as error:
+            why = error.message
+            self._limit(number, why)
             raise
         except TaskgateError as error:
             why = error.message
@@ -234,6 +242,8 @@ class SshSession:
         if run.finished or run.started_at is None:
             return
         run.finished = True
+        if run.recorded is not None:
+            run.recorded.close()
         facts: dict[str, Any] = {
             "duration_s": round(self._clock.monotonic() - run.started_at, 6),
             "bytes_to_host": channel.bytes_to_host,

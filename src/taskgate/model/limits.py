@@ -205,3 +205,9 @@ MAX_KEY_ID_BYTES = 256
 MAX_SFTP_PACKET_BYTES = 256 * KIB + 1_024
 MAX_SFTP_PENDING = 1_000
 MAX_SFTP_HANDLES = 1_000
+# What a session's terminals may add to its recording, as it is written; past it they end.
+MAX_RECORDED_TERMINAL_BYTES = 64 * MIB
+# One event of terminal output, before it is written as JSON.
+MAX_TERMINAL_EVENT_BYTES = 64 * KIB
+# Keys whose echo is awaited, and one line of them: past it they are counted, not kept.
+MAX_TYPED_LINE_BYTES = 4 * KIB

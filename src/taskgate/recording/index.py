@@ -31,6 +31,16 @@ _HOLD_ENDS = {
     EventKind.HOLD_EXPIRED.value: "expired",
     EventKind.HOLD_CANCELLED.value: "cancelled",
 }
+# What was shown is in the recording, and too much to search here; what was typed is searched.
+_NOT_INDEXED = frozenset(
+    {
+        EventKind.ROWS.value,
+        EventKind.TERMINAL_STARTED.value,
+        EventKind.TERMINAL_OUTPUT.value,
+        EventKind.TERMINAL_RESIZED.value,
+    }
+)
+_TYPED = EventKind.TERMINAL_INPUT.value
 # A request that goes on (more rows fetched) so much later counts at that time as well.
 _AGAIN_AFTER_S = 60.0
 
@@ -65,7 +75,7 @@ class Indexer:
             if not pending or at - pending[0].at < _AGAIN_AFTER_S:
                 return ()
             return self._keep(request, _again(pending, number, at, kind))
-        elif kind == EventKind.ROWS.value:
+        elif kind in _NOT_INDEXED or (kind == _TYPED and "text" not in facts):
             return ()
         base = replace(
             self._about,

@@ -1,7 +1,7 @@
 """What a channel asks for, as a request that is judged."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from taskgate.model.action import Action, Request
@@ -15,15 +15,24 @@ SFTP: Final = "sftp"
 FILE_VERBS: Final = ("read", "write", "list", "remove", "rename", "link", "attributes")
 
 
+# What a task permits as a whole, because nothing of it is judged: a shell at the host and any
+# command. `gated` is a shell whose lines the gate judges.
+OPEN: Final = "open"
+GATED: Final = "gated"
+
+
 @dataclass(frozen=True, slots=True)
 class ExecRequest:
     """A command and all that goes with it. `left_out` names the variables that no rule permits:
-    clients send some unasked (`LANG`), so the command runs without them."""
+    clients send some unasked (`LANG`), so the command runs without them. `sent` is what the host
+    is given, None for a shell. `tier` is `open` or `gated` where the task permits that as a whole,
+    and empty where each part was judged."""
 
     request: Request
-    command: Command
+    sent: str | None
     environment: dict[str, str]
     left_out: tuple[str, ...]
+    tier: str = ""
 
 
 def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool]) -> ExecRequest:
@@ -32,6 +41,45 @@ def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
 
     Raises: Denied for what has no verb yet, Unreadable.
     """
+    command = read_command(_command(asked))
+    kept, left_out = _variables(asked, permits)
+    actions = (*command.actions, *_settings(kept), *_terminal(asked, command))
+    request = command.request(resource, actions, _around(asked, kept))
+    return ExecRequest(request, command.sent, kept, left_out)
+
+
+def open_request(asked: Asked, resource: str, permits: Callable[[Action], bool]) -> ExecRequest:
+    """The same where the task permits `open`: the command runs as it is. What can be seen of it is
+    advisory (`via: open`): it needs no permit, and a deny or a hold of it counts.
+
+    Raises: Denied, Unreadable.
+    """
+    read = read_command(_command(asked))
+    kept, left_out = _variables(asked, permits)
+    seen = (*read.actions, *_terminal(asked, read))
+    advisory = (action if action.via else replace(action, via=OPEN) for action in seen)
+    actions = (shell_tier(OPEN), *advisory, *_settings(kept))
+    command = Command(read.text, read.text, actions)
+    request = command.request(resource, actions, (*_around(asked, kept), OPEN))
+    return ExecRequest(request, command.sent, kept, left_out, OPEN)
+
+
+def shell_request(
+    asked: Asked, tier: str, resource: str, permits: Callable[[Action], bool]
+) -> ExecRequest:
+    """A shell of that tier."""
+    kept, left_out = _variables(asked, permits)
+    actions = (shell_tier(tier), *_settings(kept))
+    command = Command(f"shell ({tier})", "", actions)
+    request = command.request(resource, actions, (*_around(asked, kept), f"shell {tier}"))
+    return ExecRequest(request, None, kept, left_out, tier)
+
+
+def shell_tier(tier: str) -> Action:
+    return Action("shell", tier, "tier", write=True)
+
+
+def _command(asked: Asked) -> str:
     if asked.subsystem == SFTP:
         raise Denied(
             "SFTP: no rule of this task is about files",
@@ -50,28 +98,39 @@ def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
             rule="unknown is refused",
             hint="give a command: ssh TASK@gate 'COMMAND'",
         )
-    command = read_command(asked.command)
-    kept: dict[str, str] = {}
-    left_out: list[str] = []
-    settings: list[Action] = []
-    for name, value in asked.environment.items():
-        action = Action("env", name, "variable", write=True)
-        if _is_name(name) and _is_plain(value) and permits(action):
-            kept[name] = value
-            settings.append(action)
-        else:
-            left_out.append(name)
-    actions = (*command.actions, *settings)
-    bound = [f"{name}={value}" for name, value in sorted(kept.items())]
-    if asked.terminal is not None:
-        actions = (*actions, *_terminals(command))
-        bound.append("terminal")
-    request = command.request(resource, actions, tuple(bound))
-    return ExecRequest(request, command, kept, tuple(left_out))
+    return asked.command
 
 
-def _terminals(command: Command) -> tuple[Action, ...]:
+def _variables(
+    asked: Asked, permits: Callable[[Action], bool]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Those that are set at the host, and the names of those that are left out."""
+    kept = {
+        name: value
+        for name, value in asked.environment.items()
+        if _is_name(name) and _is_plain(value) and permits(_setting(name))
+    }
+    return kept, tuple(name for name in asked.environment if name not in kept)
+
+
+def _setting(name: str) -> Action:
+    return Action("env", name, "variable", write=True)
+
+
+def _settings(kept: dict[str, str]) -> tuple[Action, ...]:
+    return tuple(_setting(name) for name in kept)
+
+
+def _around(asked: Asked, kept: dict[str, str]) -> tuple[str, ...]:
+    """What an approval is bound to beside the text."""
+    bound = tuple(f"{name}={value}" for name, value in sorted(kept.items()))
+    return bound if asked.terminal is None else (*bound, "terminal")
+
+
+def _terminal(asked: Asked, command: Command) -> tuple[Action, ...]:
     """A terminal for everything that the line runs: whatever of it reads keys gets them."""
+    if asked.terminal is None:
+        return ()
     names: dict[str, None] = {}
     for action in command.actions:
         if action.verb == "run" and not action.via:

@@ -1,0 +1,80 @@
+"""Which shell a client gets, and what runs under the tier `open`; what of a channel is recorded.
+
+A client that asks for a shell gets `open` where a rule permits or holds that, else `gated`. A
+command that no rule permits runs as it is where a rule permits or holds `open`.
+"""
+
+from taskgate.gateway.enforcement import TaskGate
+from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord
+from taskgate.model.action import Action
+from taskgate.model.decision import Decision, Outcome
+from taskgate.model.errors import Denied
+from taskgate.protocols.ssh.conversation import Asked, Stream
+from taskgate.protocols.ssh.requests import (
+    GATED,
+    OPEN,
+    ExecRequest,
+    exec_request,
+    open_request,
+    shell_request,
+    shell_tier,
+)
+
+
+def read_request(asked: Asked, gate: TaskGate) -> ExecRequest:
+    """What a channel asks for, as it is judged. Raises: Denied, Unreadable."""
+    resource = gate.info.resource
+
+    def permits(action: Action) -> bool:
+        return gate.judge((action,)).outcome is Outcome.PERMIT
+
+    if asked.command is None and asked.subsystem is None:
+        return shell_request(asked, _tier(gate), resource, permits)
+    found = exec_request(asked, resource, permits)
+    if _speaks(gate, gate.judge(found.request.actions)) or not _has(gate, OPEN):
+        return found
+    return open_request(asked, resource, permits)
+
+
+def recorded(
+    asked: Asked, request: ExecRequest, record: TerminalRecord, within: Stream | None,
+    max_bytes: int | None,
+) -> RecordedStream | None:  # fmt: skip
+    """The stream that records a channel: one with a terminal, and every shell."""
+    if asked.terminal is None and request.sent is not None:
+        return None
+    record.started(asked.terminal, request.tier)
+    return RecordedStream(record, within, max_bytes)
+
+
+def _tier(gate: TaskGate) -> str:
+    if _has(gate, OPEN):
+        return OPEN
+    if _has(gate, GATED):
+        # The gated shell is plugged in here and where `SshSession` starts a request.
+        raise Denied(
+            "a gated shell: this gateway has none",
+            rule="unknown is refused",
+            hint="give a command: ssh TASK@gate 'COMMAND'",
+        )
+    for tier in (OPEN, GATED):
+        if _is_by_rule(gate, gate.judge((shell_tier(tier),))):
+            return tier  # denied, and the rule says why
+    raise Denied(
+        "a shell: nothing permits it",
+        rule="unknown is refused",
+        hint="give a command: ssh TASK@gate 'COMMAND'",
+    )
+
+
+def _has(gate: TaskGate, tier: str) -> bool:
+    return _speaks(gate, gate.judge((shell_tier(tier),)))
+
+
+def _speaks(gate: TaskGate, decision: Decision) -> bool:
+    """Whether a rule permits or holds it; that a task holds the rest says nothing of it."""
+    return decision.outcome is not Outcome.DENY and _is_by_rule(gate, decision)
+
+
+def _is_by_rule(gate: TaskGate, decision: Decision) -> bool:
+    return decision.rule != f"{gate.info.task}/otherwise"
