@@ -166,7 +166,6 @@ def test_a_host_carries_connections_by_a_certificate_that_says_so(
 
 def test_with_forced_commands_ports_are_listened_on_too(place: SshSetting) -> None:
     at = free_port()
-    with serving(echo) as server:
-        with tunnel(place, "forced", "-R", f"{at}:127.0.0.1:{server.port}"):
-            until(lambda: connects(at))
-            assert ask(at, b"x") == b"x."
+    with serving(echo) as server, tunnel(place, "forced", "-R", f"{at}:127.0.0.1:{server.port}"):
+        until(lambda: connects(at))
+        assert ask(at, b"x") == b"x."

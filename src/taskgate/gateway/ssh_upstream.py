@@ -193,6 +193,8 @@ class _Forced:
                 if not self.alive:
                     host.close()
                     raise UpstreamFault("the session has ended")
+                if self._carrying is not None:
+                    self._open.discard(self._carrying)
                 self._carrying = host
             return self._carrying
 
