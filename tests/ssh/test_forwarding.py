@@ -1,8 +1,10 @@
 """Connections through the gate, made by the host: OpenSSH's client, a real sshd, and both ends."""
 
+import contextlib
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
-from tests.hosts import Host
+from tests.hosts import Host, running_host
 from tests.ssh_forwarding import (
     ask,
     connects,
@@ -200,3 +202,117 @@ def test_a_unix_socket_at_the_host(place: SshSetting, tmp_path: Any) -> None:
         os.unlink(path)
     asked = of_kind(place, "tunnels", EventKind.REQUEST_PERMITTED)
     assert asked[0]["text"] == f"forwarding to the socket {path}"
+
+
+def test_a_held_connection_waits_for_people(place: SshSetting) -> None:
+    with serving(echo) as server:
+        arguments = place.arguments("asking", "-v", "-W", f"127.0.0.1:{server.port}")
+        with subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=place.environment(place.grant("asking")),
+        ) as running:  # fmt: skip
+            waiting = place.waiting("asking")
+            assert not server.peers
+            place.own.ask("lead", "POST", f"/v1/approvals/{waiting}/approve", {"reason": "yes"})
+            out, said = running.communicate(b"x", timeout=60)
+    assert out == b"x.", said
+    # With no command in the connection, only those hear it who want to be told much.
+    assert f"held for approval {waiting}".encode() in said
+
+
+def test_a_held_port_waits_and_a_refused_one_is_said_on_the_command_beside_it(
+    place: SshSetting,
+) -> None:
+    at = free_port()
+    with place.start("asking", "sleep 30", "-R", f"{at}:127.0.0.1:9") as running:
+        waiting = place.waiting("asking")
+        assert not connects(at)
+        body = {"reason": "not today"}
+        place.own.ask("lead", "POST", f"/v1/approvals/{waiting}/deny", body)
+        assert running.stderr is not None
+        said = ""
+        while "not today" not in said:
+            line = running.stderr.readline()
+            assert line, said
+            said += line
+        assert not connects(at)
+        running.terminate()
+        running.communicate(timeout=30)
+
+
+def test_the_most_that_a_connection_may_answer(place: SshSetting) -> None:
+    with (
+        serving(lambda client: client.sendall(b"x" * 1_000_000)) as server,
+        local_forward(place, "limited", f"127.0.0.1:{server.port}") as port,
+    ):
+        assert len(ask(port, b"")) <= 100_000
+    assert EventKind.LIMIT_REACHED in [kind for kind, _ in place.recorded("limited")]
+
+
+def test_a_connection_may_be_open_so_long(place: SshSetting) -> None:
+    def ticking(client: socket.socket) -> None:
+        for _ in range(600):
+            client.sendall(b".")
+            time.sleep(0.1)
+
+    with (
+        serving(ticking) as server,
+        local_forward(place, "limited", f"127.0.0.1:{server.port}") as port,
+    ):
+        assert 20 < len(ask(port, b"")) < 400
+    reached = of_kind(place, "limited", EventKind.LIMIT_REACHED)
+    assert "open longer than 5 s" in reached[0]["reason"]
+
+
+@pytest.mark.parametrize("way", [("-L", "{free}:127.0.0.1:9"), ("-R", "{free}:127.0.0.1:9")])
+def test_a_tunnel_that_nobody_uses_is_idle(place: SshSetting, way: tuple[str, str]) -> None:
+    option, what = way
+    with tunnel(place, "limited", option, what.format(free=free_port())) as running:
+        assert running.wait(60) == 255
+    closed = of_kind(place, "limited", EventKind.SESSION_CLOSED)
+    assert closed[0]["reason"] == "idle"
+
+
+def test_a_slow_reader_and_a_slow_target_cost_no_memory(place: SshSetting) -> None:
+    def pour(client: socket.socket) -> None:
+        while True:
+            client.sendall(b"x" * 65536)
+
+    def ignore(client: socket.socket) -> None:
+        time.sleep(8)
+
+    for serve in (pour, ignore):
+        with (
+            serving(serve) as server,
+            local_forward(place, "tunnels", f"127.0.0.1:{server.port}") as port,
+            socket.create_connection(("127.0.0.1", port), timeout=60) as client,
+        ):
+            before = place.resident()
+            client.setblocking(False)
+            end, sent = time.monotonic() + 5, 0
+            while time.monotonic() < end:
+                with contextlib.suppress(BlockingIOError):
+                    sent += client.send(b"x" * 65536) if serve is ignore else 0
+                time.sleep(0.001)
+            assert sent < 60_000_000
+            assert place.resident() - before < 20_000_000
+
+
+def test_a_host_that_goes_down_takes_its_port_along_and_the_client_is_told(tmp_path: Any) -> None:
+    at = free_port()
+    with (
+        running_host() as host,
+        running_ssh_gate(host, TASKS, people=(LEAD,)) as setting,
+        serving(echo) as server,
+    ):
+        with tunnel(setting, "tunnels", "-R", f"{at}:127.0.0.1:{server.port}") as running:
+            until(lambda: connects(at))
+            host.drop_connections()
+            assert running.wait(60) == 255
+        finished = of_kind(setting, "tunnels", EventKind.REQUEST_FINISHED)
+        assert "listens no more" in finished[0]["reason"]
+        # A connection that the host makes is reached anew.
+        with local_forward(setting, "tunnels", f"127.0.0.1:{server.port}") as port:
+            assert ask(port, b"x") == b"x."
+            host.drop_connections()
+            until(lambda: ask(port, b"y") == b"y.")

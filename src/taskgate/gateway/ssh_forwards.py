@@ -13,7 +13,7 @@ from taskgate.gateway.holding import Holding
 from taskgate.model.action import Request
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
-from taskgate.model.errors import Denied, NotRecorded, OverLimit, TaskgateError, Unreadable
+from taskgate.model.errors import Denied, NotRecorded, TaskgateError, Unreadable
 from taskgate.model.event import EventKind
 from taskgate.protocols.ssh.conversation import Endpoint, Host, Link, Listening, Target
 from taskgate.protocols.ssh.forwards import connect_request, listen_request
@@ -209,8 +209,6 @@ class Forwards:
         carried.began, why = self._clock.monotonic(), ""
         try:
             await passing
-            if link.over:
-                raise self._limit(carried.number, "the connection answers more than it may")
         except asyncio.CancelledError as cancelled:
             why = str(cancelled.args[0]) if cancelled.args else "it was cut off"
             raise
@@ -224,17 +222,18 @@ class Forwards:
         if isinstance(error, NotRecorded):
             self._means.end(error)
 
-    def _limit(self, number: int, why: str) -> OverLimit:
+    def _limit(self, number: int, why: str) -> str:
         self.gate.note(EventKind.LIMIT_REACHED, {"request": number, "reason": why})
-        error = OverLimit(why, hint=f"it is a limit of task {self.gate.info.task}")
-        self.tell(error.message, error.hint)
-        return error
+        self.tell(why, f"it is a limit of task {self.gate.info.task}")
+        return why
 
     def _finished(self, link: Link, carried: _Carried, why: str) -> None:
         """Records how a connection ended, once."""
         if carried.finished or carried.began is None:
             return
         carried.finished = True
+        if link.over:
+            why = self._limit(carried.number, "the connection answers more than it may")
         facts = self._facts(carried.began, why)
         facts |= {"bytes_to_host": link.bytes_to_host, "bytes_to_client": link.bytes_to_client}
         tallies = self.gate.signals.tallies
@@ -273,8 +272,7 @@ class Forwards:
             if most is not None and began is not None and now - began > most:
                 carried.statement_s = None
                 why = f"the connection was open longer than {most:g} s"
-                self._limit(carried.number, why)
-                carried.task.cancel(why)
+                carried.task.cancel(self._limit(carried.number, why))
 
     def ended(self, why: str) -> None:
         """The session is over; what was open is recorded as it was left."""
