@@ -134,6 +134,13 @@ class SshSetting:
         read = read_session(self.own.recordings, session)
         return [(entry.kind, dict(entry.facts)) for entry in read]
 
+    def resident(self) -> int:
+        """Bytes of memory that the gateway holds."""
+        for line in Path(f"/proc/{self.own.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmRSS")
+
     def limit_file_size(self) -> None:
         """From here on the gateway can write no file any further, as on a full disk."""
         resource.prlimit(self.own.pid, resource.RLIMIT_FSIZE, (1, 1))

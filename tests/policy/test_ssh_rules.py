@@ -101,8 +101,48 @@ def test_paths(pattern: str, path: str, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "endpoint", "outcome"),
+    [
+        ("db.internal:5432", "db.internal:5432", P),
+        ("DB.Internal:5432", "db.internal:5432", P),
+        ("db.internal:5432", "db.internal:5433", D),
+        ("'*.internal:443'", "web.internal:443", P),
+        ("'*.internal:443'", "internal:443", D),
+        ("'10.0.0.*:22'", "10.0.0.5:22", P),
+        ("'10.0.0.*:22'", "10.0.0.x.example.com:22", D),
+        ("'10*:22'", "10.0.0.5:22", P),
+        ("'10*:22'", "10.example.com:22", D),
+        ("'*.5:22'", "10.0.0.5:22", P),
+        ("'[2001:DB8:0::1]:22'", "[2001:db8::1]:22", P),
+        ("'10.0.0.5:*'", "10.0.0.5:22", P),
+        ("'*:443'", "10.0.0.5:443", P),
+        ("'*:443'", "web.internal:443", P),
+        ("'*'", "[2001:db8::1]:22", P),
+        # Whoever spells it differently did not make it plain, so nothing permits it.
+        ("'*'", "DB.internal:22", D),
+        ("'*'", "db.internal.:22", D),
+        ("'*'", "10.0.0.05:22", D),
+        ("'*'", "10.0.0.5:022", D),
+        ("'*'", "[::ffff:10.0.0.5]:22", D),
+        ("'*'", ":22", D),
+        ("'*'", "db.internal", D),
+    ],
+)
+def test_endpoints(pattern: str, endpoint: str, outcome: Outcome) -> None:
+    body = f"permit:\n  - forward: [{pattern}]\n"
+    assert said(body, "forward", endpoint, "endpoint") is outcome
+
+
+@pytest.mark.parametrize(
     ("body", "words"),
     [
+        ('permit: [{forward: ["db.internal"]}]', "not host:port"),
+        ('permit: [{forward: ["db.internal:0"]}]', "not host:port"),
+        ('permit: [{forward: ["db.internal:65536"]}]', "not host:port"),
+        ('permit: [{forward: ["127.1:22"]}]', "four plain numbers"),
+        ('permit: [{forward: ["db.internal.:22"]}]', "without a dot"),
+        ('permit: [{forward: ["*.internal.:22"]}]', "no host is named like that"),
+        ('permit: [{forward: ["[::ffff:10.0.0.1]:22"]}]', "an IPv4 address inside"),
         ('permit: [{run: ["*"]}]', 'write "**"'),
         ('permit: [{run: ["rm a** b"]}]', "** is a word of its own"),
         ('permit: [{run: ["sh -c \'x"]}]', "quotes that do not add up"),

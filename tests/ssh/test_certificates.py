@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from tests.hosts import Host, running_host
+from tests.ssh_forwarding import ask, connects, echo, serving, tunnel, until
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
 MINTED = """
@@ -37,6 +39,7 @@ permit:
   - {see: ["/**"]}
   - terminal: [tty]
   - env: [LANG]
+  - {forward: ["127.0.0.1:*"], listen: ["localhost:*"]}
 certificate: {principals: [web-restart], force_command: true}
 ---
 kind: Task
@@ -51,6 +54,7 @@ name: looks
 resource: target
 for: {groups: [testers]}
 permit:
+  - forward: ["127.0.0.1:*"]
   - run: ["tty"]
   - terminal: [tty]
 certificate: {principals: [web-restart]}
@@ -143,3 +147,25 @@ def test_the_private_key_is_nowhere(place: SshSetting) -> None:
     for file in place.own.directory.rglob("*"):
         if file.is_file():
             assert b"OPENSSH PRIVATE KEY" not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("task", ["looks", "forced"])
+def test_a_host_carries_connections_by_a_certificate_that_says_so(
+    place: SshSetting, task: str
+) -> None:
+    with serving(echo) as server:
+        for _ in range(2):
+            done = place.ssh(task, "", "-W", f"127.0.0.1:{server.port}", stdin="x")
+            assert done.stdout == "x.", done.stderr
+    if task == "forced":
+        (facts,) = reached(place, task)
+        told = facts["certificate"]
+        assert isinstance(told, dict)
+        assert told["force_command"] == "exit 126"
+
+
+def test_with_forced_commands_ports_are_listened_on_too(place: SshSetting) -> None:
+    at = free_port()
+    with serving(echo) as server, tunnel(place, "forced", "-R", f"{at}:127.0.0.1:{server.port}"):
+        until(lambda: connects(at))
+        assert ask(at, b"x") == b"x."

@@ -77,18 +77,18 @@ def test_a_stop_drains_and_says_so(ssh_host: Host) -> None:
 
 
 def test_a_slow_reader_costs_no_memory(setting: SshSetting) -> None:
-    before = _resident(setting)
+    before = setting.resident()
     with setting.start("look", "yes") as running:
         assert running.stdout is not None
         running.stdout.readline()
         # Nobody reads on: a host that is not held back would have sent gigabytes by then.
         time.sleep(5)
-        assert _resident(setting) - before < 40_000_000
+        assert setting.resident() - before < 40_000_000
         running.kill()
 
 
 def test_a_slow_host_costs_no_memory(setting: SshSetting) -> None:
-    before = _resident(setting)
+    before = setting.resident()
     with setting.start("look", "sleep 60") as running:
         assert running.stdin is not None
         os.set_blocking(running.stdin.fileno(), False)
@@ -99,7 +99,7 @@ def test_a_slow_host_costs_no_memory(setting: SshSetting) -> None:
             except BlockingIOError:
                 time.sleep(0.05)
         assert sent < 60_000_000
-        assert _resident(setting) - before < 40_000_000
+        assert setting.resident() - before < 40_000_000
         running.kill()
 
 
@@ -157,14 +157,6 @@ def _line(words: list[str]) -> str:
     from taskgate.protocols.ssh.shell import quote
 
     return " ".join(map(quote, words))
-
-
-def _resident(setting: SshSetting) -> int:
-    """Bytes of memory that the gateway holds."""
-    for line in Path(f"/proc/{setting.own.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
 
 
 def _until(true: "object", within_s: float = 30.0) -> None:

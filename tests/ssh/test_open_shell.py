@@ -116,7 +116,13 @@ def test_a_shell_at_a_terminal_is_recorded_as_it_was_seen(place: SshSetting) -> 
     assert (started["columns"], started["rows"]) == (91, 27)
     assert started["term"] == "xterm-256color"
     assert b"27 91\r\n" in shown(events)
-    assert typed(events) == ["stty size", "echo g''o; head -1 >/dev/null", "x", "echo $((6*7))", "exit 3"]
+    assert typed(events) == [
+        "stty size",
+        "echo g''o; head -1 >/dev/null",
+        "x",
+        "echo $((6*7))",
+        "exit 3",
+    ]
     resized = facts_of(events, EventKind.TERMINAL_RESIZED)
     assert (resized["columns"], resized["rows"]) == (100, 30)
     finished = facts_of(events, EventKind.REQUEST_FINISHED)

@@ -16,7 +16,14 @@ from taskgate.gateway.ssh_session import Around, SshSession
 from taskgate.gateway.ssh_upstream import SshUpstream, UpstreamKeys
 from taskgate.model.errors import NotAuthenticated, NotRecorded, TaskgateError
 from taskgate.model.limits import MAX_CHANNELS, MAX_PASSWORD_BYTES, MAX_SIGN_IN_TRIES
-from taskgate.protocols.ssh.conversation import ClientChannel, ClientLine
+from taskgate.protocols.ssh.conversation import (
+    ClientChannel,
+    ClientLine,
+    Endpoint,
+    Link,
+    Listening,
+    Target,
+)
 from taskgate.protocols.ssh.driver.listening import listen
 from taskgate.protocols.ssh.refusals import refusal
 
@@ -156,8 +163,22 @@ class _Visit:
         if self._session is not None:
             self._session.opened(channel)
 
-    def closed(self, channel: ClientChannel) -> None:
+    def left(self) -> None:
         self._channels -= 1
+
+    def connect(self, link: Link, to: Target) -> None:
+        if self._session is not None:
+            self._session.forwards.connect(link, to)
+        else:
+            link.refuse("nobody has signed in")
+
+    def listen(self, listening: Listening, at: Endpoint) -> None:
+        if self._session is not None:
+            self._session.forwards.listen(listening, at)
+        else:
+            listening.refuse()
+
+    def closed(self, channel: ClientChannel) -> None:
         if self._session is not None:
             self._session.closed(channel)
 

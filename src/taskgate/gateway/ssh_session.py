@@ -15,6 +15,7 @@ import structlog
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.ssh_files import FilesChannel
+from taskgate.gateway.ssh_forwards import Forwards, Means
 from taskgate.gateway.ssh_shells import read_request, recorded
 from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, TerminalRoom
 from taskgate.model.clock import Clock
@@ -98,10 +99,14 @@ class SshSession:
         self._last_active = self._clock.monotonic()
         self._over = False
         self._room = TerminalRoom()
+        self.forwards = Forwards(
+            gate,
+            Means(around.holding, around.clock, self._reach, self._spawn, self._cut_by, self._tell),
+        )
 
     @property
     def busy(self) -> bool:
-        return bool(self._runs)
+        return bool(self._runs) or self.forwards.busy
 
     # Channels.
 
@@ -133,6 +138,14 @@ class SshSession:
             self.gate.recording.flush()
         except NotRecorded as problem:
             self._end(problem, problem.message)
+
+    def _tell(self, message: str, hint: str = "") -> None:
+        """What belongs to no channel: on those that are open, or beside them."""
+        text = notice(message, hint)
+        for channel in self._runs:
+            channel.tell(text)
+        if not self._runs:
+            self._line.tell(text)
 
     async def _serve(self, channel: ClientChannel) -> None:
         try:
@@ -289,12 +302,13 @@ class SshSession:
             if most is not None and began is not None and monotonic - began > most:
                 run.statement_s = None
                 self._overdue(channel, run, most)
+        self.forwards.sweep(monotonic)
         if idle_s is None:
             return
-        silent = min(
-            (channel.seconds_silent for channel, run in self._runs.items() if run.under_way),
-            default=0.0 if self._runs else monotonic - self._last_active,
-        )
+        silences = [c.seconds_silent for c, run in self._runs.items() if run.under_way]
+        silences += self.forwards.silences()
+        last = max(self._last_active, self.forwards.last_active)
+        silent = min(silences, default=0.0 if self.busy else monotonic - last)
         if silent > idle_s:
             self._end(Idle(f"the session was silent for {idle_s:g} s"), "idle")
 
@@ -309,6 +323,9 @@ class SshSession:
         if not self._over:
             self.gate.cut = error
             self._end(error, error.message)
+
+    def _cut_by(self, error: TaskgateError) -> None:
+        self._end(error, error.message)
 
     # The end.
 
@@ -325,6 +342,7 @@ class SshSession:
                 self._finished(channel, run, None, why)
                 if run.files is not None:
                     run.files.ended(why)
+            self.forwards.ended(why)
             facts = {"reason": why, "requests": self.gate.requests}
             self.gate.note(EventKind.SESSION_CLOSED, facts)
             self.gate.recording.flush()
@@ -350,6 +368,8 @@ class SshSession:
         async def run() -> None:
             try:
                 await work
+            except NotRecorded as error:
+                self._end(error, error.message)
             except Exception as error:
                 self.gate.signals.internal_errors.inc()
                 _log.error("session.fault", session=self.gate.info.id, exc_info=error)

@@ -6,10 +6,12 @@ itself runs nothing but what was judged.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.opening import Admitted, Opening
@@ -21,18 +23,25 @@ from taskgate.protocols.ssh.certificates import CLOCK_SKEW_S, CertificateFields,
 from taskgate.protocols.ssh.conversation import (
     ClientChannel,
     Ended,
+    Endpoint,
     Host,
     HostCredential,
+    Link,
+    Listening,
     Start,
     Stream,
+    Target,
 )
 from taskgate.protocols.ssh.driver.hosts import HostConnection, connect
 from taskgate.protocols.ssh.driver.minting import mint
+from taskgate.protocols.ssh.forwards import FORWARD_VERBS
 from taskgate.protocols.ssh.requests import SFTP
 
 _SEEN_WITH_A_TERMINAL = ("terminal", "shell")
 # What sshd itself serves SFTP by, whatever its Subsystem line says (sshd_config(5)).
 _SFTP_SERVER = "internal-sftp"
+# Where commands are forced, what connections are carried by runs nothing.
+_NO_COMMAND: Final = Start("exit 126")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,8 @@ class SshUpstream:
             force_command=_forced(start) if start else None,
             source_addresses=credential.source_addresses or self._keys.source_addresses,
             permit_pty=pty,
+            permit_port_forwarding=start in (None, _NO_COMMAND)
+            and self.gate.speaks_of(FORWARD_VERBS),
         )
         made = mint(self._keys.authority, fields)
         principals = list(fields.principals)
@@ -144,6 +155,8 @@ class _Forced:
     def __init__(self, upstream: SshUpstream) -> None:
         self._upstream = upstream
         self._open: set[HostConnection] = set()
+        self._carrying: HostConnection | None = None
+        self._reaching = asyncio.Lock()
         self.alive = True
 
     async def start(
@@ -160,6 +173,30 @@ class _Forced:
         finally:
             self._open.discard(host)
             host.close()
+
+    async def connect(self, link: Link, to: Target, max_bytes: int | None = None) -> None:
+        """See `conversation.Host`."""
+        await (await self._carrier()).connect(link, to, max_bytes)
+
+    async def listen(
+        self, listening: Listening, at: Endpoint, arrived: Callable[[Link, Endpoint], None]
+    ) -> None:
+        """See `conversation.Host`."""
+        await (await self._carrier()).listen(listening, at, arrived)
+
+    async def _carrier(self) -> HostConnection:
+        """One connection for all that is carried, good for no command."""
+        async with self._reaching:
+            if self._carrying is None or not self._carrying.alive:
+                host = await self._upstream.reach(_NO_COMMAND)
+                self._open.add(host)
+                if not self.alive:
+                    host.close()
+                    raise UpstreamFault("the session has ended")
+                if self._carrying is not None:
+                    self._open.discard(self._carrying)
+                self._carrying = host
+            return self._carrying
 
     def close(self) -> None:
         self.alive = False

@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     HOLD_EXPIRED = "hold.expired"
     HOLD_CANCELLED = "hold.cancelled"
     REQUEST_FINISHED = "request.finished"
+    CONNECTION_OPENED = "connection.opened"
+    CONNECTION_CLOSED = "connection.closed"
     ROWS = "rows"
     TERMINAL_STARTED = "terminal.started"
     TERMINAL_OUTPUT = "terminal.output"

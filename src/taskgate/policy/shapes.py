@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from taskgate.model.argv import split_argv
+from taskgate.model.endpoints import kind_of, plain_host, split_endpoint
 from taskgate.model.names import MANY, Guarded, NamePattern, PartPattern, starred
 from taskgate.model.paths import split_path
 from taskgate.policy.vocabulary import NameShape
@@ -105,21 +106,27 @@ def _path_pattern(text: str) -> NamePattern:
 
 
 def _endpoint_pattern(text: str) -> NamePattern:
-    """`db.internal:5432`, `*.internal:443`, `10.0.0.5:*`."""
+    """`db.internal:5432`, `*.internal:443`, `10.0.0.5:*`, `[2001:db8::1]:22`.
+
+    A star stands for names or for addresses, whichever the rest of the host is; alone for both.
+    """
+    anything = PartPattern(("", ""))
     if text == "*":
-        return NamePattern((PartPattern(("", "")), PartPattern(("", ""))))
+        return NamePattern((anything, anything, anything))
     match = _ENDPOINT.match(text.lower()) if text.isascii() else None
     if match is None or (match[3] != "*" and not 0 < int(match[3]) < 65536):
         raise PatternError(f"{text}: not host:port", "write db.internal:5432, or *.internal:443")
     host = match[1] or match[2]
-    return _checked([_part(host), _part(match[3].lstrip("0") or "0")], text)
-
-
-def _endpoint(text: str) -> Parts:
-    match = _ENDPOINT.match(text)
-    if match is None or match[3] == "*":
-        raise ValueError(f"not host:port: {text!r}")
-    return ((match[1] or match[2]).lower(), match[3])
+    if "*" not in host:
+        try:
+            host = plain_host(host)
+        except ValueError as error:
+            raise PatternError(f"{text}: {error}") from None
+    elif host.endswith(".") or ".." in host:
+        raise PatternError(f"{text}: no host is named like that", "leave the dot out")
+    kind = anything if host == "*" else PartPattern((kind_of(host),))
+    port = match[3].lstrip("0") or "0"
+    return _checked([kind, _part(host), _part(port)], text)
 
 
 def _checked(parts: list[PartPattern], text: str) -> NamePattern:
@@ -145,5 +152,5 @@ def _part(text: str) -> PartPattern:
 SHAPES: Final[Mapping[NameShape, Shape]] = {
     NameShape.COMMAND: Shape("a command, word by word", split_argv, _command_pattern),
     NameShape.PATH: Shape("`/path`", split_path, _path_pattern),
-    NameShape.ENDPOINT: Shape("`host:port`", _endpoint, _endpoint_pattern),
+    NameShape.ENDPOINT: Shape("`host:port`", split_endpoint, _endpoint_pattern),
 }

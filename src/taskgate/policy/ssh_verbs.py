@@ -2,7 +2,7 @@
 
 from taskgate.policy.vocabulary import NameShape, RuleVocabulary, VerbSpec
 
-_C, _P, _S = NameShape.COMMAND, NameShape.PATH, NameShape.SINGLE
+_C, _E, _P, _S = NameShape.COMMAND, NameShape.ENDPOINT, NameShape.PATH, NameShape.SINGLE
 
 _VERBS = (
     VerbSpec("run", "run a command, by its words (`systemctl restart web-*`, `df **`)", _C),
@@ -36,6 +36,13 @@ _VERBS = (
              _P, also=("read", "write")),
     VerbSpec("attributes", "set a mode, an owner or times; a deny or hold of write counts too", _P,
              also=("write",)),
+    VerbSpec("forward", "a connection that the host makes for the client (`ssh -L`, `-D`, `-W`,"
+             " `-J`), each judged by the host and port that the client names; names are looked up"
+             " by the host", _E),
+    VerbSpec("listen", "listen at the host for the client (`ssh -R`), by the address and port"
+             " there; `0.0.0.0` is every address, port `*` also one that the host picks", _E),
+    VerbSpec("socket", "a connection to a Unix socket at the host (`ssh -L PORT:/path`), by its"
+             " path as written; links at the host are not followed up", _P),
 )  # fmt: skip
 
 SSH = RuleVocabulary(

@@ -1,7 +1,7 @@
 """What the driver and the gateway say to each other about one SSH connection: plain types, and who
 must be able to do what. Neither side sees asyncssh in them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -148,6 +148,64 @@ class Stream(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A TCP port, as somebody named it."""
+
+    host: str
+    port: int
+
+
+# What a connection leads to: a port, or a Unix socket's path.
+Target = Endpoint | str
+
+
+class Link(Protocol):
+    """A connection through the gate: a channel of the client's and one of the host's. One of them
+    asked for it and waits until the other is open too, or it is refused."""
+
+    @property
+    def bytes_to_host(self) -> int: ...
+
+    @property
+    def bytes_to_client(self) -> int: ...
+
+    @property
+    def seconds_silent(self) -> float:
+        """How long nothing has come or gone."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether it was longer than it may be, so it was cut."""
+        ...
+
+    def refuse(self, text: str) -> None:
+        """Tells whoever asked for it; nothing once both are open."""
+        ...
+
+    async def reach_client(self, max_bytes: int | None = None) -> None:
+        """Opens the client's side of what the host asked for, and waits for the end of both.
+        `max_bytes` is the most that the client may be given. Cancelling cuts it.
+
+        Raises: UpstreamFault where the client does not take it.
+        """
+        ...
+
+
+class Listening(Protocol):
+    """A port at the host on which the client wants to be reached (RFC 4254, section 7.1)."""
+
+    @property
+    def port(self) -> int:
+        """The one that the host listens on, once it does."""
+        ...
+
+    def refuse(self) -> bool:
+        """Whether the client hears it; False once it was told that the host listens."""
+        ...
+
+
 class Host(Protocol):
     """A connection to a resource."""
 
@@ -159,6 +217,24 @@ class Host(Protocol):
         host.
 
         Raises: UpstreamFault, and what the stream failed with.
+        """
+        ...
+
+    async def connect(self, link: Link, to: Target, max_bytes: int | None = None) -> None:
+        """Has the host connect to a place, joins the client to it, and waits for the end of both.
+        `max_bytes` is the most that may be answered. Cancelling cuts it.
+
+        Raises: UpstreamFault.
+        """
+        ...
+
+    async def listen(
+        self, listening: Listening, at: Endpoint, arrived: Callable[[Link, Endpoint], None]
+    ) -> None:
+        """Has the host listen until the client wants it no more. `arrived` is given each
+        connection that comes in there, and where it says that it comes from.
+
+        Raises: UpstreamFault where the host does not, and where it is lost.
         """
         ...
 
@@ -183,6 +259,11 @@ class ClientLine(Protocol):
         """Says something to somebody who is not signed in yet (RFC 4252, section 5.4)."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Says something that belongs to no channel (RFC 4253, section 11.3); most clients show
+        it where they are asked to tell much (`ssh -v`)."""
+        ...
+
     def disconnect(self, text: str) -> None:
         """Ends the connection and says why."""
         ...
@@ -200,7 +281,11 @@ class Visitor(Protocol):
         ...
 
     def may_open(self) -> bool:
-        """Whether one more channel may be opened; counted as open until `closed`."""
+        """Whether one more channel may be opened; counted as open until `left`."""
+        ...
+
+    def left(self) -> None:
+        """A channel that was counted is no more."""
         ...
 
     def opened(self, channel: ClientChannel) -> None:
@@ -209,6 +294,14 @@ class Visitor(Protocol):
 
     def closed(self, channel: ClientChannel) -> None:
         """The client has closed a channel, or it is gone."""
+        ...
+
+    def connect(self, link: Link, to: Target) -> None:
+        """The client wants a connection to be made at the host."""
+        ...
+
+    def listen(self, listening: Listening, at: Endpoint) -> None:
+        """The client wants to be reached by a port of the host's."""
         ...
 
     def refused(self, what: str) -> None:

@@ -29,6 +29,15 @@ def refusal(error: TaskgateError) -> str:
     return told(lines)
 
 
+def refusal_line(error: TaskgateError) -> str:
+    """The same in one line, for where there is no more (RFC 4254, section 5.1)."""
+    said = [error.message]
+    if isinstance(error, Denied) and error.rule and error.rule not in error.message:
+        said.append(f"rule {error.rule}")
+    said += [error.hint] if error.hint else []
+    return "".join(_plain(c) for c in f"taskgate: {'; '.join(said)}")[:_MAX_LINE_CHARS]
+
+
 def notice(message: str, hint: str = "") -> str:
     """Something to know while the channel stays open."""
     return told([f"taskgate: {line}" for line in (message, hint) if line])

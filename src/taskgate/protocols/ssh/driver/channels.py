@@ -170,6 +170,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._channel = None
+        self._visitor.left()
         self._visitor.closed(self)
 
     # What the gateway and the host's side ask.

@@ -4,9 +4,13 @@ SSH configuration."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import asyncssh
+from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
+from asyncssh.listener import SSHTCPClientListener
 
 from taskgate.model.errors import BadConfig, UpstreamFault
 from taskgate.model.limits import UPSTREAM_CONNECT_TIMEOUT_S
@@ -14,9 +18,13 @@ from taskgate.model.resource import HostTrust, Resource
 from taskgate.protocols.ssh.conversation import (
     ClientChannel,
     Ended,
+    Endpoint,
     HostCredential,
+    Link,
+    Listening,
     Start,
     Stream,
+    Target,
     Terminal,
 )
 from taskgate.protocols.ssh.driver import algorithms
@@ -26,6 +34,7 @@ from taskgate.protocols.ssh.driver.channels import (
     ClientSide,
     HostSide,
 )
+from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink, Side
 
 KEEPALIVE_S = 15.0
 
@@ -63,6 +72,78 @@ class HostConnection:
             ) from None
         finally:
             side.close()
+
+    async def connect(self, link: Link, to: Target, max_bytes: int | None = None) -> None:
+        """See `conversation.Host`."""
+        joined = cast(JoinedLink, link)
+        joined.max_bytes = max_bytes
+        connection = self._connection
+
+        async def open_host(side: Callable[[], Side]) -> None:
+            if isinstance(to, str):
+                await connection.create_unix_connection(side, to, encoding=None, **CHANNEL)
+            else:
+                # Where the client says that it comes from is hearsay: it is not passed on.
+                await connection.create_connection(
+                    side, to.host, to.port, "127.0.0.1", 0, encoding=None, **CHANNEL
+                )
+
+        try:
+            await joined.carry(open_host)
+        except (asyncssh.Error, OSError) as error:
+            raise UpstreamFault(f"{self._where} did not connect there: {_said(error)}") from None
+
+    async def listen(
+        self, listening: Listening, at: Endpoint, arrived: Callable[[Link, Endpoint], None]
+    ) -> None:
+        """See `conversation.Host`."""
+        port = cast(HostPort, listening)
+
+        def came(orig_host: str, orig_port: int) -> Any:
+            link = port.link(orig_host, orig_port)
+            if link is None:
+                raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
+            arrived(link, Endpoint(orig_host, orig_port))
+            return link.asked()
+
+        try:
+            with self._expecting(at, came):
+                listener = await self._connection.create_server(
+                    came, at.host, at.port, encoding=None, **CHANNEL
+                )
+        except (asyncssh.Error, OSError) as error:
+            raise UpstreamFault(
+                f"{self._where} does not listen there: {_said(error)}",
+                hint="the port may be taken, or the host's own sshd forbids it",
+            ) from None
+        port.opened(listener.get_port())
+        lost = asyncio.ensure_future(self._connection.wait_closed())
+        try:
+            await asyncio.wait({port.ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+            listener.close()
+        if not port.ended.done():
+            raise UpstreamFault(f"{self._where} closed the connection; it listens no more")
+
+    @contextmanager
+    def _expecting(self, at: Endpoint, came: Callable[[str, int], Any]) -> Iterator[None]:
+        """asyncssh knows a listener only some turns after the host has said that it listens; by
+        then the first connection may have come, and would be turned away."""
+        connection = self._connection
+        early = SSHTCPClientListener[bytes](
+            connection, came, at.host, at.port, None, "strict", WINDOW_BYTES, MAX_PACKET_BYTES
+        )
+        known: dict[Any, Any] = connection._remote_listeners
+        key: Any = (at.host, at.port)
+        if not at.port:
+            known, key = connection._dynamic_remote_listeners, at.host
+        known.setdefault(key, early)
+        try:
+            yield
+        finally:
+            if known.get(key) is early:
+                del known[key]
 
     @property
     def alive(self) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncssh
+from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
 
 from taskgate.model.limits import LOGIN_TIMEOUT_S
-from taskgate.protocols.ssh.conversation import ClientLine, Visitor
+from taskgate.protocols.ssh.conversation import ClientLine, Endpoint, Target, Visitor
 from taskgate.protocols.ssh.driver import algorithms
 from taskgate.protocols.ssh.driver.channels import (
     MAX_PACKET_BYTES,
@@ -18,6 +19,7 @@ from taskgate.protocols.ssh.driver.channels import (
     ClientSide,
     GateChannel,
 )
+from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink
 
 KEEPALIVE_S = 30.0
 Arrived = Callable[[ClientLine], Visitor | None]
@@ -38,6 +40,9 @@ class _Line:
 
     def tell_before_sign_in(self, text: str) -> None:
         self._connection.send_auth_banner(text)
+
+    def tell(self, text: str) -> None:
+        self._connection.send_debug(text, always_display=True)
 
     def disconnect(self, text: str) -> None:
         self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
@@ -91,14 +96,29 @@ class _Server(asyncssh.SSHServer):
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> bool:
-        return self._no(f"forwarding to {dest_host}:{dest_port}")
+    ) -> Any:
+        connection, link = self._link(Endpoint(dest_host, dest_port))
+        return connection.create_tcp_channel(None, **CHANNEL), link.asked()
 
-    def server_requested(self, listen_host: str, listen_port: int) -> bool:
-        return self._no(f"listening on {listen_host}:{listen_port} for the client")
+    def unix_connection_requested(self, dest_path: str) -> Any:
+        connection, link = self._link(dest_path)
+        return connection.create_unix_channel(None, **CHANNEL), link.asked()
 
-    def unix_connection_requested(self, dest_path: str) -> bool:
-        return self._no(f"forwarding to the socket {dest_path}")
+    def _link(self, to: Target) -> tuple[asyncssh.SSHServerConnection, JoinedLink]:
+        visitor, connection = self._visitor, self._connection
+        if visitor is None or connection is None or not visitor.may_open():
+            raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels are open")
+        link = JoinedLink(visitor)
+        visitor.connect(link, to)
+        return connection, link
+
+    async def server_requested(self, listen_host: str, listen_port: int) -> Any:
+        visitor, connection = self._visitor, self._connection
+        if visitor is None or connection is None or not visitor.may_open():
+            return False
+        port = HostPort(connection, visitor, listen_host, listen_port)
+        visitor.listen(port, Endpoint(listen_host, listen_port))
+        return await port.asked()
 
     def unix_server_requested(self, listen_path: str) -> bool:
         return self._no(f"listening on the socket {listen_path} for the client")
