@@ -160,7 +160,7 @@ def test_endpoints(pattern: str, endpoint: str, outcome: Outcome) -> None:
         ('permit: [{run: ["a b"]}]\nlimits: {rows: 5}', "has no rows"),
         ('permit: [{run: ["a b"]}]\nrecord: {rows: true}', "has no rows"),
         ('permit: [{run: ["a b"]}]\nmask: [{columns: [a.b.c], as: redact}]', "no columns"),
-        ('permit: [{run: ["a b"]}]\nmask: [{kinds: [email], as: redact}]', "is not masked"),
+        ('permit: [{run: ["a b"]}]\nbinary: pass', "binary is about"),
     ],
 )
 def test_what_cannot_be_meant_is_an_error(body: str, words: str) -> None:

@@ -146,7 +146,13 @@ class _Visit:
         async def closed(session: SshSession, why: str) -> None:
             await opening.put_away(session.gate, why)
 
-        return Around(upstream.connect, opening.rights.holding, opening.rights.clock, closed)
+        return Around(
+            upstream.connect,
+            opening.rights.holding,
+            opening.rights.clock,
+            closed,
+            opening.backing.mask_key,
+        )
 
     def signed_in(self) -> None:
         self._listener.left(self)

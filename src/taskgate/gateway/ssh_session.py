@@ -16,6 +16,7 @@ from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.ssh_files import FilesChannel
 from taskgate.gateway.ssh_forwards import Forwards, Means
+from taskgate.gateway.ssh_masks import MaskedStream
 from taskgate.gateway.ssh_shells import read_request, recorded
 from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, TerminalRoom
 from taskgate.model.clock import Clock
@@ -46,12 +47,14 @@ _log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Around:
     """What a session asks of the gateway around it. `connect` reaches the host and signs in
-    there; `closed` puts the session's record away, and is called once."""
+    there; `closed` puts the session's record away, and is called once; `mask_key` is for masks
+    that hash."""
 
     connect: Callable[[], Coroutine[Any, Any, Host]]
     holding: Holding
     clock: Clock
     closed: Callable[["SshSession", str], Coroutine[Any, Any, None]]
+    mask_key: bytes
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class _Run:
     left_out: tuple[str, ...] = ()
     finished: bool = False
     files: FilesChannel | None = None
+    masked: MaskedStream | None = None
     reading_since: float | None = None
     recorded: RecordedStream | None = None
 
@@ -229,9 +233,12 @@ class SshSession:
                 environment=asked.environment,
                 max_bytes=most,
             )
+            if decision.masks:
+                terminal = channel.asked.terminal is not None
+                run.masked = MaskedStream(decision.masks, self._around.mask_key, terminal=terminal)
             record = TerminalRecord(self.gate, number, self._room)
-            run.recorded = recorded(channel.asked, asked, record, None, most)
-            ended = await host.start(channel, start, run.recorded)
+            run.recorded = recorded(channel.asked, asked, record, run.masked, most)
+            ended = await host.start(channel, start, run.recorded or run.masked)
             if ended.status is None and not (ended.signal or ended.over):
                 raise UpstreamFault("the host closed the channel", hint="its own log may say why")
         except asyncio.CancelledError as cancelled:
@@ -271,6 +278,8 @@ class SshSession:
             facts["exit_signal"] = ended.signal
         if why:
             facts["reason"] = why
+        if run.masked is not None:
+            facts |= run.masked.facts()
         if run.left_out:
             facts["variables_left_out"] = list(run.left_out)
         self.gate.finished(run.number, facts)

@@ -53,6 +53,19 @@ class KindMasker:
     def transform(self, kind: str) -> Transform:
         return self._masks[kind].transform
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it looks for, the weightiest first."""
+        return self._detectors.kinds
+
+    def shown_for(self, kind: str, value: bytes | None) -> bytes:
+        """What stands for a value of `kind` in a stream, empty where its mask says NULL. `value` is
+        None where it is not known whole: then nothing of it is kept or hashed."""
+        transform = self._masks[kind].transform
+        if value is not None or transform.kind in (TransformKind.NULL, TransformKind.CONSTANT):
+            return self._replacement(value or b"", kind, "utf-8") or b""
+        return f"[masked:{kind}]".encode()
+
     def hide(self, data: bytes, encoding: str = "utf-8") -> bytes | None:
         """`data` (text in `encoding`) with its values hidden; None if the whole becomes NULL.
 

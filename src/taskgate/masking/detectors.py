@@ -106,7 +106,7 @@ class Detectors:
         if data.startswith(b"\\x") and _HEX_TEXT.search(data) is not None:
             inner = bytes.fromhex(data[2:].decode())
             found += [Span(0, len(data), span.kind) for span in self.find_bytes(inner)]
-        return _joined(found)
+        return joined(found)
 
     def _look(self, data: bytes) -> list[Span]:
         digits = digits_in(data)
@@ -138,7 +138,7 @@ def _hits(finder: Finder, data: bytes) -> list[tuple[int, int]]:
         return [(0, len(data))]
 
 
-def _joined(spans: list[Span]) -> list[Span]:
+def joined(spans: list[Span]) -> list[Span]:
     """Sorted, without overlaps: what touches is one span, of the kind that spans it.
 
     Where neither kind spans the whole, the weightier kind stands for both.

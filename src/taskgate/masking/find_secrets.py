@@ -78,10 +78,11 @@ _TOKENS = (
 )
 _TOKEN = compile_bytes(rb"|".join(_TOKENS))
 # The forty characters of an AWS secret key look like any base64: they need their name before them.
-_AWS_SECRET_PATTERN = (
+AWS_SECRET_NAME = (
     rb"(?i:(?:secret|aws)[_\-. ]{0,3}(?:access|secret)?[_\-. ]{0,3}(?:access)?[_\-. ]{0,3}key)"
-    rb"(?:[_\-. ]?(?i:id))?[\"'\\\s]{0,4}(?:=>|[:=,])?[\"'\\\s]{0,4}([A-Za-z0-9/+]{40})"
+    rb"(?:[_\-. ]?(?i:id))?[\"'\\\s]{0,4}(?:=>|[:=,])?[\"'\\\s]{0,4}"
 )
+_AWS_SECRET_PATTERN = AWS_SECRET_NAME + rb"([A-Za-z0-9/+]{40})"
 _AWS_SECRET = compile_bytes(_AWS_SECRET_PATTERN, capture=True)
 _CLOUD_KEY_HINT = compile_bytes(rb"|".join((*_TOKENS, _AWS_SECRET_PATTERN)))
 

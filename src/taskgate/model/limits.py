@@ -211,3 +211,5 @@ MAX_RECORDED_TERMINAL_BYTES = 64 * MIB
 MAX_TERMINAL_EVENT_BYTES = 64 * KIB
 # Keys whose echo is awaited, and one line of them: past it they are counted, not kept.
 MAX_TYPED_LINE_BYTES = 4 * KIB
+# SSH: what is kept of a line of output while values to hide are looked for in it.
+MAX_MASKED_LINE_BYTES = 32 * KIB

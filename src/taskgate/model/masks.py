@@ -51,10 +51,12 @@ class KindMask:
 
 @dataclass(frozen=True, slots=True)
 class MaskSet:
-    """Every mask of a task, in the order of the file; for a column the first match counts."""
+    """Every mask of a task, in the order of the file; for a column the first match counts.
+    `pass_binary`: answers that are no text, in which nothing can be masked, pass all the same."""
 
     columns: tuple[ColumnMask, ...] = ()
     kinds: tuple[KindMask, ...] = ()
+    pass_binary: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.columns or self.kinds)

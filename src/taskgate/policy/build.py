@@ -255,9 +255,12 @@ class TaskBuilder:
             ):
                 if given:
                     self._wrong(path, f"{self.vocabulary.protocol} has no rows", "leave it out")
-            if model.mask:
-                said = f"the output of {self.vocabulary.protocol} is not masked"
-                self._wrong(("mask",), said, "permit only what may be seen")
+        if model.binary is not None and (self.vocabulary.relational or not model.mask):
+            self._wrong(
+                ("binary",),
+                "binary is about commands and files that masks cannot look into, and there is none",
+                "leave it out",
+            )
         standing = model.approvals.standing
         return Task(
             name=model.name,
@@ -270,7 +273,9 @@ class TaskBuilder:
             rules=rules,
             otherwise=Outcome(model.otherwise),
             hold_for=hold_for,
-            masks=MaskSet(tuple(pattern.mask for pattern in patterns), kinds),
+            masks=MaskSet(
+                tuple(pattern.mask for pattern in patterns), kinds, model.binary == "pass"
+            ),
             mask_patterns=patterns,
             limits=TaskLimits(
                 model.limits.rows, model.limits.bytes, model.limits.idle, model.limits.statement

@@ -199,6 +199,11 @@ def _masks(subject: str, old: Task, new: Task) -> Iterator[Change]:
     for item in before:
         if item not in after:
             yield Change(subject, _MORE, f"{item} (gone)")
+    if old.masks.pass_binary != new.masks.pass_binary:
+        passes = new.masks.pass_binary
+        yield Change(
+            subject, _MORE if passes else _LESS, f"binary: {'pass' if passes else 'refuse'}"
+        )
     if before != after and set(before) == set(after):
         yield Change(subject, _OTHER, "the order of masks")
 

@@ -149,6 +149,8 @@ def _obligations(task: Task) -> list[str]:
         f"any {mask.kind} is shown as {_said_transform(mask.transform)} ({mask.rule})"
         for mask in task.masks.kinds
     ]
+    if task.masks.pass_binary:
+        said.append("what is no text passes unmasked (binary: pass)")
     limits = task.limits
     if limits.rows is not None:
         said.append(f"at most {limits.rows} rows an answer")

@@ -389,6 +389,12 @@ class TaskBase(Strict):
     mask: list[MaskModel] = Field(
         default_factory=list, description="What is hidden. For a column the first match counts."
     )
+    binary: Literal["refuse", "pass"] | None = Field(
+        default=None,
+        description="SSH with masks: what happens to a command's answer that is no text, and to the"
+        " reading of files by SFTP and scp, in none of which anything can be masked. `refuse` if"
+        " left out.",
+    )
     limits: LimitsModel = Field(default=LimitsModel(), description="Caps.")
     record: RecordModel = Field(default=RecordModel(), description="What is recorded.")
     approvals: ApprovalsModel = Field(

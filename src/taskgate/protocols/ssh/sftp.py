@@ -8,7 +8,7 @@ a time and in order; meanwhile what comes behind it waits.
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from taskgate.model.action import Action, Request
@@ -304,10 +304,15 @@ class SftpExchange:
     def now(self) -> float:
         return self._now
 
-    def admit(self, actions: list[Action]) -> Generator[Question, Any, Admission]:
-        """Judges and records what is to be done. Raises: Denied and whatever a hold ends with."""
+    def admit(
+        self, actions: list[Action], *, reads: bool = False
+    ) -> Generator[Question, Any, Admission]:
+        """Judges and records what is to be done; `reads`: a file's content will be answered.
+        Raises: Denied and whatever a hold ends with."""
         request = file_request(actions, self._resource)
         decision = self._gate.judge(request.actions)
+        if reads and decision.outcome is not Outcome.DENY:
+            decision = _unless_masked(decision)
         admission = self._gate.admit(request, decision)
         error = admission.error
         if admission.outcome is Outcome.HOLD:
@@ -337,3 +342,18 @@ class SftpExchange:
         if why:
             facts["reason"] = why
         self._gate.finished(number_, facts)
+
+
+def _unless_masked(decision: Decision) -> Decision:
+    """A file comes in pieces of the client's choice, so nothing is masked in it."""
+    masks = decision.masks
+    if not masks.kinds or masks.pass_binary:
+        return decision
+    return replace(
+        decision,
+        outcome=Outcome.DENY,
+        rule=masks.kinds[0].rule,
+        reason="the task masks what it shows, and files are not masked",
+        demands=(),
+        hint="use a command such as cat; or the task's author lets files pass with binary: pass",
+    )

@@ -253,7 +253,9 @@ def _limits(exchange: SftpExchange) -> Steps:
 
 def _open(exchange: SftpExchange, raw: bytes, flags: int, attributes: Attributes) -> Steps:
     place = yield from _place(raw, follow=True)
-    admission = yield from exchange.admit(opened(place.path, flags, attributes))
+    actions = opened(place.path, flags, attributes)
+    reads = any(action.verb == "read" for action in actions)
+    admission = yield from exchange.admit(actions, reads=reads)
     packet = bytes((Kind.OPEN,)) + text(place.raw) + number(flags) + attributes.raw
     writable = bool(flags & (OpenFlag.WRITE | OpenFlag.APPEND))
     return (yield from _opened(exchange, admission, packet, place, writable=writable))
