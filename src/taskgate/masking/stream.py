@@ -63,7 +63,6 @@ class StreamMasker:
         self.binary = False
         self._masker = masker
         self._unfinished = Unfinished(masker.kinds)
-        self._keys = "private_key" in masker.kinds
         self._quick_s = quick_s
         self._slow_s = slow_s
         self._terminal = terminal
@@ -196,8 +195,13 @@ class StreamMasker:
         whole = data.rfind(b"\n") + 1
         at = 0
         block = data[:whole]
+        # Where there are control sequences, each line is looked at by itself, or none.
+        control = has_control(block)
+        if control and not self._may_contain(block):
+            out.append(block)
+            at = whole
         while at < whole:
-            hint = self._next_hint(block, at)
+            hint = at if control else self._masker.first_hint(block, at)
             if hint < 0:
                 out.append(block[at:])
                 break
@@ -214,16 +218,14 @@ class StreamMasker:
         self._line = data[whole:]
         return self._cut_long(out)
 
-    def _next_hint(self, block: bytes, at: int) -> int:
-        """Where the next line of `block` stands that is to be looked at; -1 for none."""
-        if not has_control(block):
-            return self._masker.first_hint(block, at)
-        # By what is left without control sequences; the cursor's own moves join what is apart.
-        rest = block[at:]
-        plain = without_control(rest.replace(b"\r\n", b"\n"))
-        if has_moves(rest) or self._masker.may_contain(plain) or self._masker.may_contain(rest):
-            return at
-        return -1
+    def _may_contain(self, block: bytes) -> bool:
+        """Whether any line of `block`, which has control sequences in it, is to be looked at: by
+        what is left without them; where the cursor moves, what is apart may come together."""
+        return (
+            has_moves(block)
+            or self._masker.may_contain(block)
+            or self._masker.may_contain(without_control(block.replace(b"\r\n", b"\n")))
+        )
 
     def _complete(self, line: bytes, out: list[bytes]) -> None:
         body = line.rstrip(b"\r\n")
@@ -233,7 +235,7 @@ class StreamMasker:
         """A line has ended, or what is kept of it."""
         spans = self._spans(body)
         self._emit(body, spans, len(body), out)
-        opened = self._opened(body) if spans else None
+        opened = self._opened(body, spans)
         # What went out of the line may have had a part of its end in it.
         rest = body + ending
         if opened is None:
@@ -244,8 +246,9 @@ class StreamMasker:
     def _forget_line(self) -> None:
         self._line, self._done, self._masked_to = b"", 0, -1
 
-    def _opened(self, line: bytes) -> Long | None:
-        if not self._keys:
+    def _opened(self, line: bytes, spans: Iterable[Span]) -> Long | None:
+        """The private key among the values of a line that goes on behind it."""
+        if all(span.kind != "private_key" for span in spans):
             return None
         found = (opened_in(view.text) for view in views(line))
         return next((one for one in found if one is not None), None)
@@ -345,7 +348,7 @@ class StreamMasker:
             window = self._line[:MAX_MASKED_LINE_BYTES]
             cut = MAX_MASKED_LINE_BYTES - _OVERLAP
             spans = self._spans(window)
-            opened = self._opened(window) if spans else None
+            opened = self._opened(window, spans)
             if opened is None and "jwt" in self._masker.kinds:
                 start = endless_jwt(window)
                 if start is not None:
