@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from taskgate.model.event import EventKind
 from tests.hosts import Host
 from tests.masking.samples import PEM
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
@@ -23,6 +24,15 @@ permit:
   - run: ["sh HOME/script", "cat HOME/*", "gzip -c HOME/*", "head -c * HOME/*"]
   - terminal: [sh, cat]
   - see: ["HOME/**"]
+mask:
+  - {kinds: [credit_card, email, private_key], as: redact}
+---
+kind: Task
+name: admin
+resource: target
+for: {groups: [testers]}
+permit:
+  - shell: [open]
 mask:
   - {kinds: [credit_card, email, private_key], as: redact}
 """
@@ -155,6 +165,26 @@ def test_no_record_holds_what_was_hidden(place: SshSetting) -> None:
     for file in place.own.directory.rglob("*"):
         if file.is_file():
             assert CARD.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("options", [("-tt",), ("-T",)], ids=["terminal", "none"])
+def test_a_shell_shows_and_records_no_more(place: SshSetting, options: tuple[str, ...]) -> None:
+    path = place.home / "cards"
+    path.write_text(f"card {CARD}\n" * 3)
+    path.chmod(0o644)
+    done = subprocess.run(
+        place.arguments("admin", *options), input=f"cat {path}; exit 3\n", check=False, timeout=90,
+        capture_output=True, text=True, env=place.environment(place.grant("admin")),
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.count("card [masked:credit_card]") == 3
+    assert CARD not in done.stdout + done.stderr
+    events = place.recorded("admin")
+    shown = "".join(str(f.get("text")) for kind, f in events if kind == EventKind.TERMINAL_OUTPUT)
+    assert shown.count("card [masked:credit_card]") == 3
+    assert CARD not in str(events)
+    (finished,) = [f for kind, f in events if kind == EventKind.REQUEST_FINISHED]
+    assert finished["kinds"] == {"credit_card": 3}
 
 
 @pytest.mark.parametrize(
