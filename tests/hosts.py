@@ -20,6 +20,7 @@ import psutil
 from taskgate.demo.cluster import Account, free_port, server_account
 
 SSHD = Path("/usr/sbin/sshd")
+_LISTENS = "Server listening on"
 _CONFIG = """
 Port {port}
 ListenAddress 127.0.0.1
@@ -105,6 +106,23 @@ class Host:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
 
+    def connections(self) -> int:
+        """How many it serves just now."""
+        return len(psutil.Process(self.process.pid).children())
+
+    def restart(self, more: str = "", *, new_key: bool = False) -> None:
+        """Stops it with all of its connections, and starts it at the same port, with those lines
+        before its configuration; with a new key, as after it was set up anew."""
+        self.drop_connections()
+        self.stop()
+        if new_key:
+            (self.root / "host_key").unlink()
+            _make_key(self.root, "host_key", self.account)
+        config = (self.root / "config").read_text()
+        (self.root / "config.more").write_text(more.format(root=self.root) + config)
+        self.host_key = _public(self.root)
+        self.process = _run(self.root, self.account, "config.more")
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(10)
@@ -139,10 +157,7 @@ def running_host(more: str = "") -> Iterator[Host]:
 def _start(root: Path, more: str) -> Host:
     account = server_account()
     for name in ("host_key", "client_key"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", root / name],
-            check=True,
-        )
+        _make_key(root, name, account)
     shutil.copy(root / "client_key.pub", root / "authorized_keys")
     home = root / "home"
     home.mkdir()
@@ -152,17 +167,35 @@ def _start(root: Path, more: str) -> Host:
     for name in ("log", "commands", "user_ca", "principals"):
         (root / name).touch()
     if os.geteuid() == 0:
-        for path in (root / "host_key", home, root / "log", root / "commands"):
+        for path in (home, root / "log", root / "commands"):
             os.chown(path, account.uid, account.gid)
+    process = _run(root, account, "config")
+    return Host(root, home, port, account, root / "client_key", _public(root), process)
+
+
+def _make_key(root: Path, name: str, account: Account) -> None:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", root / name],
+        check=True, input=b"y\n",
+    )  # fmt: skip
+    if name == "host_key" and os.geteuid() == 0:
+        os.chown(root / name, account.uid, account.gid)
+
+
+def _public(root: Path) -> str:
+    return " ".join((root / "host_key.pub").read_text().split()[:2])
+
+
+def _run(root: Path, account: Account, config: str) -> "subprocess.Popen[bytes]":
+    before = (root / "log").read_text().count(_LISTENS)
     process = subprocess.Popen(
-        [SSHD, "-D", "-f", root / "config", "-E", root / "log"],
+        [SSHD, "-D", "-f", root / config, "-E", root / "log"],
         **_as(account),
         stdin=subprocess.DEVNULL,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
     )
-    _wait(root / "log", process)
-    words = (root / "host_key.pub").read_text().split()
-    return Host(root, home, port, account, root / "client_key", " ".join(words[:2]), process)
+    _wait(root / "log", process, before)
+    return process
 
 
 def _as(account: Account) -> dict[str, Any]:
@@ -173,9 +206,9 @@ def _as(account: Account) -> dict[str, Any]:
     return {"user": account.uid, "group": account.gid, "extra_groups": groups}
 
 
-def _wait(log: Path, process: "subprocess.Popen[bytes]") -> None:
+def _wait(log: Path, process: "subprocess.Popen[bytes]", before: int) -> None:
     for _ in range(600):
-        if "Server listening on" in log.read_text():
+        if log.read_text().count(_LISTENS) > before:
             return
         if process.poll() is not None:
             break

@@ -67,6 +67,8 @@ CASES = [
     Case("GET", "/v1/secrets", only("adm")),
     Case("PUT", "/v1/secrets/matrix", only("adm"), 204, body={"value": "a value"}),
     Case("DELETE", "/v1/secrets/no-such-secret", only("adm"), 404),
+    Case("GET", "/v1/host-keys", only("adm")),
+    Case("DELETE", "/v1/host-keys/no-such-host", only("adm"), 404),
     Case("GET", "/v1/users", only("adm")),
     Case(
         "POST", "/v1/users", only("adm"), 409,

@@ -4,12 +4,20 @@ is a real sshd, and it is the host that refuses."""
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
+from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.foundation import SshKey
+from taskgate.gateway.ssh_trust import HostKeys
+from taskgate.model.clock import Clock
+from taskgate.model.errors import NotRecorded, StoreUnavailable
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_KEY_ID_BYTES
+from taskgate.model.ports import KnownHostStore
+from taskgate.model.resource import Credential, HostTrust, KnownHost, Resource, TlsMode
 from taskgate.protocols.ssh.certificates import key_id
 from tests.hosts import Host, running_host
 from tests.ssh.authorities import fields, key_of_gate, straight, write_pair
@@ -164,3 +172,66 @@ def test_no_certificate_outlives_its_grant(place: SshSetting) -> None:
     told = [f for kind, f in place.recorded("ops") if kind == EventKind.UPSTREAM_REACHED]
     ends = told[0]["certificate"]["valid_before"]
     assert ends <= made["grant"]["expires_at"] < ends + 2
+
+
+class _NoStore:
+    """A store that is away."""
+
+    async def get(self, resource: str, address: str) -> KnownHost | None:
+        raise StoreUnavailable("the state store is away")
+
+    add = list = forget = get
+
+
+async def test_a_host_is_not_met_anew_while_the_store_is_away(place: SshSetting) -> None:
+    host = place.host
+    resource = Resource(
+        "target", "ssh", "127.0.0.1", host.port, TlsMode.DISABLE, Credential("ops"),
+        host_trust=HostTrust(first_use=True),
+    )  # fmt: skip
+    mark = host.log.read_text().count("Connection from")
+    keys = HostKeys(cast(KnownHostStore, _NoStore()), Clock())
+    with pytest.raises(StoreUnavailable):
+        await keys.trust(resource, cast(TaskGate, None), None)
+    assert host.log.read_text().count("Connection from") == mark
+
+
+async def test_of_two_first_keys_one_counts_for_both(place: SshSetting) -> None:
+    """Somebody in the middle of one of two first connections: the other's key stays."""
+    host = place.host
+    kept = KnownHost("target", f"127.0.0.1:{host.port}", "ssh-ed25519 AAAA", 1.0, "local:other")
+
+    class Raced(_NoStore):
+        async def get(self, resource: str, address: str) -> KnownHost | None:
+            return None
+
+        async def add(self, found: KnownHost) -> KnownHost:  # type: ignore[override]
+            assert found.key == host.host_key
+            return kept
+
+    resource = Resource(
+        "target", "ssh", "127.0.0.1", host.port, TlsMode.DISABLE, Credential("ops"),
+        host_trust=HostTrust(first_use=True),
+    )  # fmt: skip
+    gate = MagicMock()
+    gate.recording.settle = AsyncMock()
+    trust = await HostKeys(cast(KnownHostStore, Raced()), Clock()).trust(resource, gate, None)
+    assert trust == HostTrust(keys=(kept.key,))
+
+
+async def test_a_first_key_that_cannot_be_recorded_is_not_kept(place: SshSetting) -> None:
+    class Empty(_NoStore):
+        async def get(self, resource: str, address: str) -> KnownHost | None:
+            return None
+
+        async def add(self, found: KnownHost) -> KnownHost:  # type: ignore[override]
+            raise AssertionError("it was kept")
+
+    resource = Resource(
+        "target", "ssh", "127.0.0.1", place.host.port, TlsMode.DISABLE, Credential("ops"),
+        host_trust=HostTrust(first_use=True),
+    )  # fmt: skip
+    gate = MagicMock()
+    gate.recording.settle = AsyncMock(side_effect=NotRecorded("the disk is full"))
+    with pytest.raises(NotRecorded):
+        await HostKeys(cast(KnownHostStore, Empty()), Clock()).trust(resource, gate, None)

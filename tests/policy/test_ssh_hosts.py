@@ -1,5 +1,7 @@
 """Documents of hosts: how the gate signs in there, how it knows them, what it refuses to read."""
 
+from itertools import pairwise
+
 import pytest
 
 from taskgate.model import limits
@@ -97,3 +99,79 @@ def test_a_certificate_that_nothing_would_make_is_an_error() -> None:
 def test_a_shell_cannot_be_forced(shell: str) -> None:
     said = wrong(host(), task("certificate: {force_command: true}", permit=f"shell: [{shell}]"))
     assert "force_command and a shell" in said
+
+
+def test_ways_to_know_a_host() -> None:
+    first = policy(host(keys="host_keys: first-use"), task()).resources["web"].host_trust
+    assert first.first_use
+    assert first.keys == ()
+    both = host(keys=f"host_keys: {KEY}\nknown_hosts_file: /etc/ssh/known\nhost_ca: {KEY}")
+    trust = policy(both, task()).resources["web"].host_trust
+    assert (trust.keys, trust.authorities) == ((KEY,), (KEY,))
+    assert trust.known_hosts_file == "/etc/ssh/known"
+    assert not trust.first_use
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("", "nothing says which host is the right one"),
+        ("host_keys: first_use", "not a public key"),
+        (f"host_keys: [first-use, '{KEY}']", "not a public key"),
+        (f"host_keys: first-use\nhost_ca: {KEY}", "first-use goes alone"),
+        ("host_keys: first-use\nknown_hosts_file: /x", "first-use goes alone"),
+        ("known_hosts_file: ''", "known_hosts_file"),
+    ],
+)
+def test_a_host_that_is_not_known_well(keys: str, said: str) -> None:
+    assert said in wrong(host(keys=keys), task())
+
+
+def ways(**jumps: list[str]) -> tuple[str, ...]:
+    return tuple(
+        host(MINTED + (f"\njump: [{', '.join(through)}]" if through else ""), name)
+        for name, through in jumps.items()
+    )
+
+
+def test_the_way_to_a_host() -> None:
+    documents = ways(web=["b", "c"], b=["a"], a=[], c=[])
+    loaded = policy(*documents, task())
+    assert [one.name for one in loaded.resources["web"].via] == ["a", "b", "c"]
+    assert [one.name for one in loaded.resources["b"].via] == ["a"]
+    assert loaded.resources["a"].via == ()
+
+
+@pytest.mark.parametrize(
+    ("jumps", "said"),
+    [
+        ({"web": ["web"]}, "goes through a host twice"),
+        ({"web": ["a"], "a": ["web"]}, "goes through a host twice"),
+        ({"web": ["a"], "a": ["b"], "b": ["a"]}, "goes through a host twice"),
+        ({"web": ["a", "b"], "a": ["b"], "b": []}, "goes through a host twice"),
+        ({"web": ["nowhere"]}, "unknown resource nowhere"),
+        ({"web": ["a", "b"], "a": [], "b": ["c"], "c": []}, "b is reached through other hosts"),
+        ({"web": ["a", "a"], "a": []}, "listed twice"),
+    ],
+)
+def test_a_way_that_leads_nowhere(jumps: dict[str, list[str]], said: str) -> None:
+    assert said in wrong(*ways(**jumps), task())
+
+
+def test_a_way_through_a_database() -> None:
+    database = (
+        "kind: Resource\nname: db\nprotocol: postgres\naddress: db:5432\n"
+        "credential: {username: u, password: {env: P}}\n"
+    )
+    assert "db is no host" in wrong(*ways(web=["db"]), database, task())
+
+
+@pytest.mark.cap("MAX_JUMPS")
+def test_the_longest_way() -> None:
+    most = limits.MAX_JUMPS
+    names = [f"h{number}" for number in range(most + 1)]
+    rest: dict[str, list[str]] = {name: [] for name in names}
+    assert len(policy(*ways(web=names[:most], **rest), task()).resources["web"].via) == most
+    assert "hosts on the way" in wrong(*ways(web=names, **rest), task())
+    chain = {name: [behind] for name, behind in pairwise(names)}
+    assert "hosts on the way" in wrong(*ways(web=["h0"], **(rest | chain)), task())

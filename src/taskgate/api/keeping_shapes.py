@@ -22,6 +22,17 @@ class SecretAsked(Asked):
     value: Annotated[SecretStr, Field(max_length=limits.MAX_SECRET_BYTES)]
 
 
+class HostKeyShown(Shown):
+    """A host key that was trusted when it was first seen, and in whose session."""
+
+    resource: str
+    address: str
+    fingerprint: str
+    key: str
+    trusted_at: float
+    by: str
+
+
 class UserShown(Shown):
     name: str
     groups: list[str]

@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(ca)
     app.command("known-hosts")(known_hosts)
-    app.command("ssh-ca")(ssh_ca)
     user.command("add")(user_add)
     user.command("passwd")(user_passwd)
     user.command("groups")(user_groups)
@@ -100,18 +99,6 @@ def known_hosts() -> None:
     if not line:
         stop("nobody comes in by SSH", hint="ssh: {} in the gateway's configuration lets them")
     emit(line + "\n")
-
-
-def ssh_ca() -> None:
-    """Print the key that hosts trust to let the gateway in (for sshd's TrustedUserCAKeys)."""
-    from taskgate.api.shapes import Authority
-    from taskgate.cli import profile as profiles
-    from taskgate.cli.client import Client
-
-    key = Client(profiles.load()).get("/v1/ca", Authority).ssh_upstream_ca
-    if not key:
-        stop("nobody comes in by SSH", hint="ssh: {} in the gateway's configuration lets them")
-    emit(f"{key} taskgate\n")
 
 
 def _ca_on_host(file: Path) -> str:

@@ -19,6 +19,7 @@ from taskgate.cli import (
     bootstrap,
     break_glass,
     delegation,
+    host_keys,
     leaving,
     mfa,
     policy,
@@ -64,6 +65,7 @@ def _options(
 access.register(app)
 mfa.register(app)
 delegation.register(app)
+host_keys.register(app)
 leaving.register(app)
 break_glass.register(app)
 bootstrap.register(app)

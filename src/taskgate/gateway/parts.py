@@ -23,7 +23,7 @@ from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
 from taskgate.identity.passkeys import Passkeys
 from taskgate.model.clock import Clock
-from taskgate.model.ports import SessionStore
+from taskgate.model.ports import KnownHostStore, SessionStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +104,5 @@ class Parts:
     records: Records
     alerts: Alerts
     secrets: Secrets
+    known_hosts: KnownHostStore
     outside: Outside

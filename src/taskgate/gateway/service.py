@@ -48,6 +48,7 @@ from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
 from taskgate.gateway.ssh_listener import SshListener
+from taskgate.gateway.ssh_trust import HostKeys
 from taskgate.gateway.ssh_upstream import UpstreamKeys
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.use_map import UseMap
@@ -234,7 +235,9 @@ class _Service:
             ssh_host_key = public_key_of(key)
             authority = await ssh_key_of(state, SshKey.UPSTREAM_CA)
             ssh_upstream_ca = public_key_of(authority)
-            upstream_keys = UpstreamKeys(authority, tuple(config.ssh.source_addresses))
+            upstream_keys = UpstreamKeys(
+                authority, HostKeys(store.known_hosts, clock), tuple(config.ssh.source_addresses)
+            )
             self._ssh = SshListener(config.ssh, key, upstream_keys, rights, backing)
             ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)
 
@@ -289,6 +292,7 @@ class _Service:
             records=records,
             alerts=alerts,
             secrets=state.secrets,
+            known_hosts=store.known_hosts,
             outside=outside,
         )
         wiring = Wiring(

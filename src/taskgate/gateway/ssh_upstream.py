@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.opening import Admitted, Opening
+from taskgate.gateway.ssh_trust import HostKeys
 from taskgate.model.errors import Denied, UpstreamFault
 from taskgate.model.event import EventKind
 from taskgate.model.resource import Resource
@@ -26,6 +27,7 @@ from taskgate.protocols.ssh.conversation import (
     Endpoint,
     Host,
     HostCredential,
+    HostKeyRefused,
     Link,
     Listening,
     Start,
@@ -40,16 +42,20 @@ from taskgate.protocols.ssh.requests import SFTP
 _SEEN_WITH_A_TERMINAL = ("terminal", "shell")
 # What sshd itself serves SFTP by, whatever its Subsystem line says (sshd_config(5)).
 _SFTP_SERVER = "internal-sftp"
-# Where commands are forced, what connections are carried by runs nothing.
-_NO_COMMAND: Final = Start("exit 126")
+# What a certificate may run that is for a host on the way or, where commands are forced, for
+# connections.
+_NOTHING: Final = "exit 126"
+_NO_COMMAND: Final = Start(_NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamKeys:
     """The gate's own: `authority` signs what it signs in with at hosts (a private key in OpenSSH's
-    form). `source_addresses` are where hosts see it come from; empty where that is not told."""
+    form). `source_addresses` are where hosts see it come from; empty where that is not told.
+    `host_keys` are what it takes from them."""
 
     authority: bytes
+    host_keys: HostKeys
     source_addresses: tuple[str, ...] = ()
 
 
@@ -76,24 +82,44 @@ class SshUpstream:
 
     async def reach(self, start: Start | None) -> HostConnection:
         """A connection; with `start`, one that is good for nothing else. Raises: as `connect`."""
-        resource = self._resource
-        credential, facts = await self._credential(resource, start)
-        host = await connect(resource, credential)
+        host: HostConnection | None = None
+        steps: list[dict[str, Any]] = []
         try:
-            self.gate.note(EventKind.UPSTREAM_REACHED, {"host_key": host.host_key} | facts)
+            for resource in self._resource.via:
+                host, facts = await self._step(resource, None, host)
+                steps.append({"resource": resource.name} | facts)
+            host, facts = await self._step(self._resource, start, host)
+            if steps:
+                facts["via"] = steps
+            self.gate.note(EventKind.UPSTREAM_REACHED, facts)
             self.gate.recording.flush()
         except BaseException:
-            host.close()
+            if host is not None:
+                host.close()
             raise
         return host
 
+    async def _step(
+        self, resource: Resource, start: Start | None, through: HostConnection | None
+    ) -> tuple[HostConnection, dict[str, Any]]:
+        """One host of the way, and what is recorded of it."""
+        host_keys = self._keys.host_keys
+        trust = await host_keys.trust(resource, self.gate, through)
+        credential, facts = await self._credential(resource, start, through)
+        try:
+            host = await connect(resource, trust, credential, through)
+        except HostKeyRefused as error:
+            host_keys.refused(resource, self.gate, error)
+            raise
+        return host, {"host_key": host.host_key} | facts
+
     async def _credential(
-        self, resource: Resource, start: Start | None
+        self, resource: Resource, start: Start | None, through: HostConnection | None
     ) -> tuple[HostCredential, dict[str, Any]]:
         """What the gate signs in with, and what of it is recorded."""
         credential, reveal = resource.credential, self._opening.reveal
         if credential.minted:
-            return self._minted(resource, start)
+            return self._minted(resource, start, through)
         found = HostCredential(
             credential.username,
             await reveal(credential.password),
@@ -103,24 +129,30 @@ class SshUpstream:
         return found, {}
 
     def _minted(
-        self, resource: Resource, start: Start | None
+        self, resource: Resource, start: Start | None, through: HostConnection | None
     ) -> tuple[HostCredential, dict[str, Any]]:
         info, credential = self.gate.info, resource.credential
         terms = self._task().certificate
+        on_the_way = resource is not self._resource
         now = self._opening.rights.clock.now()
         pty = start.terminal is not None if start else self.gate.speaks_of(_SEEN_WITH_A_TERMINAL)
+        forced = _forced(start) if start else None
+        sources = credential.source_addresses
+        if not sources and not through:
+            sources = self._keys.source_addresses
         fields = CertificateFields(
             # sshd prints it as a number without a sign; some readers of its log know signed ones.
             serial=secrets.randbits(63),
             key_id=key_id(info.identity.key, info.task, info.id),
-            principals=terms.principals or (credential.username,),
+            # A task's principals are for its own host.
+            principals=(not on_the_way and terms.principals) or (credential.username,),
             valid_after=int(now - CLOCK_SKEW_S),
             valid_before=int(min(now + terms.lasts_s, self._expires_at)),
-            force_command=_forced(start) if start else None,
-            source_addresses=credential.source_addresses or self._keys.source_addresses,
-            permit_pty=pty,
-            permit_port_forwarding=start in (None, _NO_COMMAND)
-            and self.gate.speaks_of(FORWARD_VERBS),
+            force_command=_NOTHING if on_the_way else forced,
+            source_addresses=sources,
+            permit_pty=pty and not on_the_way,
+            permit_port_forwarding=on_the_way
+            or (start in (None, _NO_COMMAND) and self.gate.speaks_of(FORWARD_VERBS)),
         )
         made = mint(self._keys.authority, fields)
         principals = list(fields.principals)

@@ -201,6 +201,9 @@ MAX_SIGN_IN_TRIES = 6
 MAX_CERTIFICATE_S = 3600.0
 MAX_PRINCIPALS = 16
 MAX_KEY_ID_BYTES = 256
+# Hosts to go through on the way to one; a file of known hosts.
+MAX_JUMPS = 4
+MAX_KNOWN_HOSTS_BYTES = 4 * MIB
 # SFTP: one packet (OpenSSH's own cap), requests of one channel that wait, its open files.
 MAX_SFTP_PACKET_BYTES = 256 * KIB + 1_024
 MAX_SFTP_PENDING = 1_000

@@ -13,6 +13,7 @@ from taskgate.model.audit import AuditEntry, AuditQuery
 from taskgate.model.directory import DirectoryGroup, DirectoryUser, Listed
 from taskgate.model.grant import Grant, SessionInfo
 from taskgate.model.leaving import Departure, Ended, Leaver
+from taskgate.model.resource import KnownHost
 from taskgate.model.secret import SealedSecret
 from taskgate.model.token import GrantSelector, PolicyVersion, Revocation, Token
 from taskgate.model.usage import DormantGrant, IdlePerson, NewPlace, Place, UseSelector
@@ -295,6 +296,25 @@ class SecretStore(Protocol):
 
     async def rewrap(self, changed: Sequence[tuple[SealedSecret, SealedSecret]]) -> bool:
         """Replaces each old one by its new form, all or none; False if any changed meanwhile."""
+        ...
+
+
+class KnownHostStore(Protocol):
+    """Host keys that were trusted when they were first seen."""
+
+    async def add(self, found: KnownHost) -> KnownHost:
+        """Keeps it, unless there is one for that resource and address: then that one stays. The
+        one that counts, the same for all who call at once, on any node."""
+        ...
+
+    async def get(self, resource: str, address: str) -> KnownHost | None: ...
+
+    async def list(self) -> tuple[KnownHost, ...]:
+        """By resource and address."""
+        ...
+
+    async def forget(self, resource: str) -> int:
+        """Forgets all of a resource's; how many there were."""
         ...
 
 

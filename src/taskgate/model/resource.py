@@ -37,17 +37,35 @@ class Credential:
 @dataclass(frozen=True, slots=True)
 class HostTrust:
     """What shows that an SSH host is the one meant: any of its `keys`, or a certificate of one of
-    `authorities`. Public keys in OpenSSH's form (`ssh-ed25519 AAAA...`)."""
+    `authorities`, none of them `revoked`. Public keys in OpenSSH's form (`ssh-ed25519 AAAA...`).
+    `known_hosts_file` is a file of the gateway's that has more of these; `first_use`: the key that
+    is shown first is the right one."""
 
     keys: tuple[str, ...] = ()
     authorities: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
+    known_hosts_file: str = ""
+    first_use: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHost:
+    """A host key that was trusted when it was first seen. `address` is `host:port`, `key` in
+    OpenSSH's form, `by` whose session it was. `at` is in seconds since the epoch."""
+
+    resource: str
+    address: str
+    key: str
+    at: float
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """`database` is the default where the client names none; an empty `databases` allows only
     that one. `ca_file` pins the server's issuer for the verify modes. `host_trust` is for SSH,
-    which brings its own encryption: `tls` says nothing there."""
+    which brings its own encryption: `tls` says nothing there. `via` are the hosts to go through to
+    reach it, all of them, in order."""
 
     name: str
     protocol: str
@@ -60,3 +78,10 @@ class Resource:
     databases: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     host_trust: HostTrust = HostTrust()
+    via: "tuple[Resource, ...]" = ()
+
+    @property
+    def address(self) -> str:
+        """For messages and records."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"

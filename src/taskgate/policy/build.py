@@ -81,7 +81,12 @@ def build_resource(model: ResourceModel | SshResourceModel, vocabulary: RuleVoca
                 source_addresses=tuple(model.credential.source_addresses or ()),
             ),
             labels=dict(model.labels),
-            host_trust=HostTrust(tuple(model.host_keys or ()), tuple(model.host_ca or ())),
+            host_trust=HostTrust(
+                keys=() if model.first_use else tuple(model.host_keys or ()),
+                authorities=tuple(model.host_ca or ()),
+                known_hosts_file=model.known_hosts_file or "",
+                first_use=model.first_use,
+            ),
         )
     return Resource(
         name=model.name,

@@ -28,7 +28,8 @@ from taskgate.policy.problems import PolicyErrors, problem, problems_of, spell_p
 from taskgate.policy.resource_forms import RESOURCE_MODELS
 from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
-from taskgate.policy.rules import Effect, Policy, Role, Task
+from taskgate.policy.rules import Policy, Role, Task
+from taskgate.policy.ssh_checks import Jumps, check_certificate, find_ways
 from taskgate.policy.ssh_models import SshResourceModel
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.trusts import Trust
@@ -173,6 +174,7 @@ class _Loader:
     roles: dict[str, Role] = field(default_factory=dict)
     trusts: dict[str, Trust] = field(default_factory=dict)
     trust_documents: dict[str, Document] = field(default_factory=dict)
+    jumps: dict[str, Jumps] = field(default_factory=dict)
     waiting: list[Document] = field(default_factory=list)
     first: dict[tuple[str, str], str] = field(default_factory=dict)
     errors: list[BadConfig] = field(default_factory=list)
@@ -226,9 +228,15 @@ class _Loader:
         model = self._checked(form, document)
         if model is not None and self._is_new(document, "resource", model.name):
             self.resources[model.name] = build_resource(model, self.vocabularies[model.protocol])
+            if isinstance(model, SshResourceModel) and model.jump:
+                self.jumps[model.name] = Jumps(tuple(model.jump), document)
 
     def build(self) -> None:
         """Builds the tasks, now that every resource is known."""
+        known_by_name = frozenset(name for sort, name in self.first if sort == "resource")
+        ways, errors = find_ways(self.resources, self.jumps, known_by_name)
+        self.resources.update(ways)
+        self.errors.extend(errors)
         built: dict[str, Document] = {}
         for document in self.waiting:
             vocabulary = self._vocabulary(document)
@@ -240,7 +248,7 @@ class _Loader:
             builder = TaskBuilder(model, document, vocabulary, self.known_kinds, by_role)
             task = builder.build()
             self.errors.extend(builder.errors or check_task(task))
-            self._check_certificate(model, task, document)
+            self.errors.extend(check_certificate(model, task, self.resources, document))
             self.tasks[task.name] = task
             built[task.name] = document
         for trust in self.trusts.values():
@@ -316,27 +324,6 @@ class _Loader:
                 ("resources",),
                 f"resources of several protocols ({listed}) in one task",
                 "write a task for each protocol",
-            )
-
-    def _check_certificate(self, model: TaskBase, task: Task, document: Document) -> None:
-        if model.certificate is None:
-            return
-        named = [self.resources[name] for name in task.resources if name in self.resources]
-        if len(named) == len(task.resources) and not any(one.credential.minted for one in named):
-            self._wrong(
-                document,
-                ("certificate",),
-                "certificate never takes effect: the gate signs in otherwise at its hosts",
-                "leave it out, or say certificate: minted in a resource's credential",
-            )
-        shells = [entry for rule in task.rules if rule.effect is not Effect.DENY
-                  for entry in rule.entries if entry.verb == "shell"]  # fmt: skip
-        if task.certificate.force_command and shells:
-            self._wrong(
-                document,
-                ("certificate", "force_command"),
-                "force_command and a shell: nobody knows beforehand what is typed into it",
-                "leave one of them out, or write a task for each",
             )
 
     def _checked(self, model: type[_M], document: Document) -> _M | None:

@@ -3,7 +3,7 @@
 import base64
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -123,22 +123,48 @@ def _public_keys(lines: list[str]) -> list[str]:
 
 
 PublicKeys = Annotated[Words, AfterValidator(_public_keys)]
+FIRST_USE: Final = "first-use"
+
+
+def _keys_or_first_use(lines: list[str]) -> list[str]:
+    return lines if lines == [FIRST_USE] else _public_keys(lines)
 
 
 class SshResourceModel(ResourceBase):
     """A host behind the gate."""
 
-    host_keys: PublicKeys | None = Field(
+    host_keys: Annotated[Words, AfterValidator(_keys_or_first_use)] | None = Field(
         default=None,
-        description="The host's public keys (`ssh-keyscan HOST`, checked at the host itself).",
+        description="The host's public keys (`ssh-keyscan HOST`, checked at the host itself). Or"
+        " `first-use`: the key that it shows first is kept, and no other taken from then on.",
+    )
+    known_hosts_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A file of the gateway's in the form of OpenSSH's `known_hosts`: hashed names,"
+        " `@cert-authority` and `@revoked` too.",
     )
     host_ca: PublicKeys | None = Field(
         default=None, description="Authorities whose certificate the host may show instead."
+    )
+    jump: Words | None = Field(
+        default=None,
+        description="Other hosts to go through, in order, by their resources' names. Those that"
+        " the first one needs itself come before it. Whoever holds the task has no right there.",
     )
     credential: SshCredentialModel = Field(description="What the gate signs in with.")
 
     @model_validator(mode="after")
     def _known_somehow(self) -> "SshResourceModel":
-        if not self.host_keys and not self.host_ca:
-            raise ValueError("nothing says which host is the right one; give host_keys or host_ca")
+        if not (self.host_keys or self.host_ca or self.known_hosts_file):
+            raise ValueError(
+                "nothing says which host is the right one; give host_keys, host_ca or"
+                " known_hosts_file"
+            )
+        if self.first_use and (self.host_ca or self.known_hosts_file):
+            raise ValueError("host_keys: first-use goes alone; the others say more")
         return self
+
+    @property
+    def first_use(self) -> bool:
+        return self.host_keys == [FIRST_USE]

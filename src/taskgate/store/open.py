@@ -12,6 +12,7 @@ from taskgate.store.database import Database, open_database
 from taskgate.store.directory import SqlDirectory
 from taskgate.store.factors import SqlFactors
 from taskgate.store.grants import SqlGrants
+from taskgate.store.known_hosts import SqlKnownHosts
 from taskgate.store.leaving import SqlLeaving
 from taskgate.store.logins import SqlLogins
 from taskgate.store.migrate import migrate
@@ -37,6 +38,7 @@ class Store:
         self.approvals = SqlApprovals(database)
         self.sessions = SqlSessions(database)
         self.secrets = SqlSecrets(database)
+        self.known_hosts = SqlKnownHosts(database)
         self.policies = SqlPolicies(database)
         self.audit = SqlAuditIndex(database)
         self.leaving = SqlLeaving(database)

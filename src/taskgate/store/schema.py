@@ -361,6 +361,16 @@ secrets = sa.Table(
     sa.Column("set_by", sa.Text, nullable=False),
 )
 
+known_hosts = sa.Table(
+    "known_hosts",
+    metadata,
+    sa.Column("resource", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+)
+
 directory_users = sa.Table(
     "directory_users",
     metadata,

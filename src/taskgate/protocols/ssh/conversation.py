@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from taskgate.model.errors import TaskgateError
+from taskgate.model.errors import TaskgateError, UpstreamFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,15 @@ class Ended:
     signal: str = ""
     core_dumped: bool = False
     over: bool = False
+
+
+class HostKeyRefused(UpstreamFault):
+    """A host showed a key that is not the one. `shown` is the key's fingerprint, empty where a
+    known key or certificate is no good."""
+
+    def __init__(self, message: str, *, hint: str = "", shown: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.shown = shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,17 +35,26 @@ from taskgate.protocols.ssh.driver.channels import (
     HostSide,
 )
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink, Side
+from taskgate.protocols.ssh.driver.host_faults import faults, said
+from taskgate.protocols.ssh.driver.host_keys import Known, Shown, known
 
 KEEPALIVE_S = 15.0
 
 
 class HostConnection:
-    """One connection to a host, for one session of the gate. `host_key` is what it showed, as a
-    SHA-256 fingerprint."""
+    """One connection to a host, for one session of the gate, with those `through` which it goes:
+    they are closed with it. `host_key` is what it showed, as a SHA-256 fingerprint."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, where: str) -> None:
+    def __init__(
+        self,
+        connection: asyncssh.SSHClientConnection,
+        resource: Resource,
+        through: HostConnection | None = None,
+    ) -> None:
+        self.resource = resource.name
         self._connection = connection
-        self._where = where
+        self._through = through
+        self._where = _where(resource, through)
         key = connection.get_server_host_key()
         self.host_key = key.get_fingerprint() if key is not None else ""
 
@@ -67,7 +76,7 @@ class HostConnection:
             return await side.ended
         except (asyncssh.Error, OSError) as error:
             raise UpstreamFault(
-                f"{self._where} did not start {start.what}: {_said(error)}",
+                f"{self._where} did not start {start.what}: {said(error)}",
                 hint="the host's own log may say why",
             ) from None
         finally:
@@ -91,7 +100,7 @@ class HostConnection:
         try:
             await joined.carry(open_host)
         except (asyncssh.Error, OSError) as error:
-            raise UpstreamFault(f"{self._where} did not connect there: {_said(error)}") from None
+            raise UpstreamFault(f"{self._where} did not connect there: {said(error)}") from None
 
     async def listen(
         self, listening: Listening, at: Endpoint, arrived: Callable[[Link, Endpoint], None]
@@ -113,7 +122,7 @@ class HostConnection:
                 )
         except (asyncssh.Error, OSError) as error:
             raise UpstreamFault(
-                f"{self._where} does not listen there: {_said(error)}",
+                f"{self._where} does not listen there: {said(error)}",
                 hint="the port may be taken, or the host's own sshd forbids it",
             ) from None
         port.opened(listener.get_port())
@@ -151,6 +160,13 @@ class HostConnection:
 
     def close(self) -> None:
         self._connection.abort()
+        if self._through is not None:
+            self._through.close()
+
+    @property
+    def tunnel(self) -> asyncssh.SSHClientConnection:
+        """What another connection goes through."""
+        return self._connection
 
 
 def _variables(start: Start) -> dict[bytes | str, bytes | str]:
@@ -168,12 +184,17 @@ def _terminal(terminal: Terminal | None) -> dict[str, Any]:
     }
 
 
-async def connect(resource: Resource, credential: HostCredential) -> HostConnection:
-    """A connection to `resource`, the gate signed in there.
+async def connect(
+    resource: Resource,
+    trust: HostTrust,
+    credential: HostCredential,
+    through: HostConnection | None = None,
+) -> HostConnection:
+    """A connection to `resource`, the gate signed in there; `through` another host where there is
+    one on the way. Of `trust`, keys and authorities count.
 
-    Raises: UpstreamFault, BadConfig.
+    Raises: HostKeyRefused, UpstreamFault, BadConfig.
     """
-    where = f"resource {resource.name} at {resource.host}:{resource.port}"
     options: dict[str, Any] = {}
     if credential.private_key is not None:
         options["client_keys"] = [_key(resource, credential)]
@@ -182,71 +203,63 @@ async def connect(resource: Resource, credential: HostCredential) -> HostConnect
         options["client_keys"] = None
         options["password"] = credential.password
         options["preferred_auth"] = "password,keyboard-interactive"
-    try:
+    shown, takes = Shown(), _known(trust, resource)
+    with faults(_where(resource, through), shown, takes.algorithms, credential):
         async with asyncio.timeout(UPSTREAM_CONNECT_TIMEOUT_S):
             connection = await asyncssh.connect(
                 resource.host,
                 resource.port,
-                config=None,
                 username=credential.username,
-                known_hosts=_known(resource.host_trust, resource),
+                client_factory=lambda: shown,
                 agent_path=None,
-                gss_host=None,
-                x509_trusted_certs=None,
                 host_based_auth=False,
                 keepalive_interval=KEEPALIVE_S,
-                client_version="taskgate",
-                **algorithms.OPTIONS,
+                x509_trusted_certs=None,
+                gss_host=None,
+                **takes.options,
+                **_common(through),
                 **options,
             )
-    except asyncssh.HostKeyNotVerifiable:
-        raise UpstreamFault(
-            f"{where} showed a host key that is not the one in its policy",
-            hint="if the host was set up anew, check its key there and put it into host_keys",
-        ) from None
-    except asyncssh.PermissionDenied:
-        raise _not_let_in(where, credential) from None
-    except TimeoutError:
-        raise UpstreamFault(
-            f"{where} did not answer within {UPSTREAM_CONNECT_TIMEOUT_S:g} s",
-            hint="check that its address is right and that the gateway may reach it",
-        ) from None
-    except (asyncssh.Error, OSError) as error:
-        raise UpstreamFault(
-            f"{where} cannot be reached: {_said(error)}",
-            hint="check that the host is running, and its address",
-        ) from None
-    return HostConnection(connection, where)
+    return HostConnection(connection, resource, through)
 
 
-def public_keys(lines: tuple[str, ...]) -> list[asyncssh.SSHKey]:
-    """Raises: BadConfig for one that is none."""
+async def shown_key(resource: Resource, through: HostConnection | None = None) -> str:
+    """The public key that a host shows, in OpenSSH's form; nobody signs in.
+
+    Raises: UpstreamFault.
+    """
+    options = _common(through)
+    tunnel = options.pop("tunnel", ())
+    with faults(_where(resource, through), Shown(), algorithms.SIGNATURES):
+        async with asyncio.timeout(UPSTREAM_CONNECT_TIMEOUT_S):
+            key = await asyncssh.get_server_host_key(
+                resource.host,
+                resource.port,
+                tunnel=tunnel,
+                config=None,
+                server_host_key_algs=list(algorithms.SIGNATURES),
+                options=asyncssh.SSHClientConnectionOptions(**options),
+            )
+    if key is None:
+        raise UpstreamFault(f"{_where(resource, through)} shows no host key")
+    return key.export_public_key("openssh").decode().strip()
+
+
+def _common(through: HostConnection | None) -> dict[str, Any]:
+    tunnel = {"tunnel": through.tunnel} if through is not None else {}
+    return {"config": None, "client_version": "taskgate", **algorithms.OPTIONS, **tunnel}
+
+
+def _where(resource: Resource, through: HostConnection | None) -> str:
+    behind = f", through {through.resource}," if through is not None else ""
+    return f"resource {resource.name} at {resource.address}{behind}"
+
+
+def _known(trust: HostTrust, resource: Resource) -> Known:
     try:
-        return [asyncssh.import_public_key(line) for line in lines]
-    except asyncssh.KeyImportError as error:
-        raise BadConfig(f"a host key in the policy cannot be read: {error}") from None
-
-
-def _known(trust: HostTrust, resource: Resource) -> tuple[list[asyncssh.SSHKey], ...]:
-    try:
-        return public_keys(trust.keys), public_keys(trust.authorities), []
+        return known(trust)
     except BadConfig as error:
         raise BadConfig(f"resource {resource.name}: {error.message}") from None
-
-
-def _not_let_in(where: str, credential: HostCredential) -> UpstreamFault:
-    if credential.certificate is None:
-        return UpstreamFault(
-            f"{where} does not let the gate in as {credential.username}",
-            hint="check the resource's credential, and the host's own log",
-        )
-    return UpstreamFault(
-        f"{where} does not let the gate in as {credential.username} by a certificate"
-        f" {credential.shown}",
-        hint="at the host: TrustedUserCAKeys has the line of `taskgate ssh-ca`, the account's"
-        " AuthorizedPrincipalsFile one of the principals, and the clock is right; its log says"
-        " which of them it is",
-    )
 
 
 def _key(
@@ -267,11 +280,3 @@ def _private_key(resource: Resource, credential: HostCredential) -> asyncssh.SSH
             f"the private key of resource {resource.name} cannot be read",
             hint="OpenSSH's form or PEM; a passphrase is named by credential.passphrase",
         ) from None
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, asyncssh.Error):
-        return error.reason
-    if isinstance(error, ConnectionRefusedError):
-        return "it refuses connections"
-    return getattr(error, "strerror", None) or type(error).__name__
