@@ -20,7 +20,7 @@ def test_a_wrong_token_and_an_unknown_task_are_not_told_apart(setting: SshSettin
     for task, token in (("look", "tg_wrong"), ("nosuch", good), ("restart", good), ("look", "")):
         done = setting.ssh(task, "id", token=token or " ")
         assert done.returncode == 255
-        assert "Permission denied (password)" in done.stderr, done.stderr
+        assert "Permission denied (publickey,password)" in done.stderr, done.stderr
         assert "taskgate" not in done.stderr.replace("taskgate@", "")
 
 
@@ -100,10 +100,10 @@ def test_the_same_host_key_after_a_restart(ssh_host: Host) -> None:
     assert key.splitlines()[2] not in text
 
 
-def test_the_gate_offers_passwords_alone(setting: SshSetting) -> None:
+def test_what_the_gate_offers_to_sign_in_with(setting: SshSetting) -> None:
     done = subprocess.run(
         [*setting.arguments("look", "-o", "PreferredAuthentications=none"), "id"],
         capture_output=True, text=True, check=False, timeout=60,
         stdin=subprocess.DEVNULL, env=setting.environment("none"),
     )  # fmt: skip
-    assert "Permission denied (password)" in done.stderr
+    assert "Permission denied (publickey,password)" in done.stderr

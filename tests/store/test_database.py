@@ -259,6 +259,8 @@ async def test_who_left_before_an_upgrade_is_out_under_any_spelling_after_it(pla
         for table, column in added:
             await connection.execute(sa.text(f"DROP INDEX ix_{table}_{column}"))
             await connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        for table in ("ssh_certificates", "ssh_keys"):
+            await connection.execute(sa.text(f"DROP TABLE {table}"))
         await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0005'"))
     await database.close()
     async with place.open() as store:

@@ -38,7 +38,7 @@ from taskgate.gateway.indexing import Feeder
 from taskgate.gateway.leaving import Leaving
 from taskgate.gateway.listener_tls import listener_tls
 from taskgate.gateway.opening import Backing, Rights
-from taskgate.gateway.outside import open_outside
+from taskgate.gateway.outside import Events, open_outside
 from taskgate.gateway.parts import Connected, DoorAddress, Parts, People, Reach, Scim
 from taskgate.gateway.postgres_listener import Door, PostgresListener
 from taskgate.gateway.postgres_opening import PostgresOpening
@@ -47,11 +47,13 @@ from taskgate.gateway.records import Records
 from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
-from taskgate.gateway.ssh_listener import SshListener
+from taskgate.gateway.ssh_access import SshAccess
+from taskgate.gateway.ssh_listener import GateKey, SshListener
+from taskgate.gateway.ssh_proofs import SshProofs
 from taskgate.gateway.ssh_upstream import UpstreamKeys
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.use_map import UseMap
-from taskgate.gateway.watchman import Watchman
+from taskgate.gateway.watchman import Duty, Watchman
 from taskgate.gateway.web import WebServer
 from taskgate.gateway.webhook import Webhook
 from taskgate.identity.delegation import Delegation
@@ -61,8 +63,10 @@ from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
 from taskgate.identity.passkeys import Passkeys, Site
 from taskgate.identity.passwords import Passwords
+from taskgate.identity.proof import ProvenGrants
 from taskgate.identity.proven_logins import ProvenLogins
 from taskgate.identity.second_factors import SecondFactors
+from taskgate.identity.ssh_access import HeldGrants
 from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
@@ -166,6 +170,7 @@ class _Service:
         self._stopped_by = 0
         self._closing = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._duties: dict[str, Duty] = {}
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def build(self, stack: AsyncExitStack, make_app: AppFactory) -> None:
@@ -202,6 +207,7 @@ class _Service:
         )
 
         contexts = UpstreamContexts()
+        events = Events(foundation.journal, grants, clock)
         rights = Rights(
             grants=grants,
             policies=foundation.policies,
@@ -209,6 +215,13 @@ class _Service:
             sessions=sessions,
             clock=clock,
             direct=outside.direct,
+            held=HeldGrants(
+                grants,
+                ProvenGrants(grants, store.grants, foundation.policies, clock),
+                foundation.policies,
+                clock,
+            ),
+            events=events,
         )
         backing = Backing(
             journal=foundation.journal,
@@ -226,8 +239,9 @@ class _Service:
         self._postgres = PostgresListener(door, opening, sessions, clock)
         postgres_port = await _listening(self._postgres, "PostgreSQL", "postgres", listener)
 
-        ssh_host_key = ssh_upstream_ca = ""
+        ssh_host_key = ssh_upstream_ca = ssh_ca = ""
         ssh_port = 0
+        ssh_access = None
         self._ssh: SshListener | None = None
         if config.ssh is not None:
             key = await ssh_key_of(state, SshKey.HOST)
@@ -235,7 +249,17 @@ class _Service:
             authority = await ssh_key_of(state, SshKey.UPSTREAM_CA)
             ssh_upstream_ca = public_key_of(authority)
             upstream_keys = UpstreamKeys(authority, tuple(config.ssh.source_addresses))
-            self._ssh = SshListener(config.ssh, key, upstream_keys, rights, backing)
+            gate_ca = await ssh_key_of(state, SshKey.GATE_CA)
+            ssh_ca = public_key_of(gate_ca)
+            client_ca = await ssh_key_of(state, SshKey.CLIENT_CA)
+            ssh_access = SshAccess(
+                store.ssh_access, client_ca, config.ssh.certificate_s, events, clock
+            )
+            proofs = SshProofs(store.ssh_access, public_key_of(client_ca), clock)
+            self._duties["follow what SSH sessions rest on"] = proofs.watch
+            gate_key = GateKey(key, gate_ca, config.ssh_names)
+            self._ssh = SshListener(config.ssh, gate_key, proofs, upstream_keys, rights, backing)
+            self._duties["stay certified for SSH"] = self._ssh.stay_certified
             ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)
 
         feeder = Feeder(config.audit_dir, store.audit, config.state_dir)
@@ -269,7 +293,9 @@ class _Service:
             store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
         )
         parts = Parts(
-            reach=Reach(base_url, doors, postgres_tls.ca_pem, ssh_host_key, ssh_upstream_ca),
+            reach=Reach(
+                base_url, doors, postgres_tls.ca_pem, ssh_host_key, ssh_upstream_ca, ssh_ca
+            ),
             clock=clock,
             people=People(
                 LocalUsers(store.users, store.attempts, passwords, second, enabled=local),
@@ -282,6 +308,7 @@ class _Service:
                 bootstrap,
                 scim,
                 Passkeys(store.factors, store.users, site) if site is not None else None,
+                ssh_access,
             ),
             holds=holds,
             sessions=Connected(sessions, store.sessions),
@@ -312,7 +339,7 @@ class _Service:
         await records.log(EventKind.GATEWAY_STARTED, None, facts)
         await self._offer_code()
         self._tasks["serve the API"] = asyncio.create_task(self._web.serve(self._app))
-        for name, duty in self._watchman.duties.items():
+        for name, duty in {**self._watchman.duties, **self._duties}.items():
             self._tasks[name] = asyncio.create_task(duty(), name=name)
         self._tasks["follow the first administrator"] = asyncio.create_task(
             self._bootstrap.follow()

@@ -1,10 +1,11 @@
 """SSH clients come in here: signed in, matched to a grant, handed to a session.
 
-Nothing is asked of the host before the token is known to be good, and no session begins before its
-first event is written.
+Nothing is asked of the host before the client is known, and no session begins before its first
+event is written.
 """
 
-from typing import Protocol
+import asyncio
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -12,42 +13,73 @@ from taskgate.gateway.arrivals import Arrivals, TurnedAway
 from taskgate.gateway.config import SshListener as Door
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.opening import Admitted, Backing, Claim, Opening, Rights
+from taskgate.gateway.ssh_proofs import OverCertificate, SshProofs
 from taskgate.gateway.ssh_session import Around, SshSession
 from taskgate.gateway.ssh_upstream import SshUpstream, UpstreamKeys
+from taskgate.identity.ssh_access import Proven
 from taskgate.model.errors import NotAuthenticated, NotRecorded, TaskgateError
-from taskgate.model.limits import MAX_CHANNELS, MAX_PASSWORD_BYTES, MAX_SIGN_IN_TRIES
+from taskgate.model.limits import (
+    MAX_CHANNELS,
+    MAX_KEYS_SHOWN,
+    MAX_PASSWORD_BYTES,
+    MAX_SIGN_IN_TRIES,
+)
 from taskgate.protocols.ssh.conversation import (
     ClientChannel,
     ClientLine,
     Endpoint,
     Link,
     Listening,
+    ShownCertificate,
+    ShownKey,
     Target,
 )
-from taskgate.protocols.ssh.driver.listening import listen
+from taskgate.protocols.ssh.driver.certificates import sign_host
+from taskgate.protocols.ssh.driver.listening import Acceptor, listen
 from taskgate.protocols.ssh.refusals import refusal
 
 _log = structlog.get_logger(__name__)
 _PROTOCOL = "ssh"
 
 
-class Acceptor(Protocol):
-    """A running listener, as the driver gives it."""
+# The gate's certificate is renewed long before its end, and at each start.
+_CERTIFIED_S = 30 * 86400.0
+_RENEW_EVERY_S = 86400.0
 
-    def get_port(self) -> int: ...
 
-    def close(self) -> None: ...
+@dataclass(frozen=True, slots=True)
+class GateKey:
+    """The gate's own private key and the one that certifies it, in OpenSSH's form; `names` are
+    what clients reach it by."""
+
+    key: bytes = field(repr=False)
+    ca: bytes = field(repr=False)
+    names: tuple[str, ...]
+
+    def certificate(self, now: float) -> bytes:
+        return sign_host(
+            self.ca, self.key, key_id=f"taskgate {self.names[0]}", principals=self.names,
+            since=now, until=now + _CERTIFIED_S,
+        )  # fmt: skip
 
 
 class SshListener:
-    """Accepts clients. `host_key` is the gate's own private key, in OpenSSH's form."""
+    """Accepts clients."""
 
     def __init__(
-        self, door: Door, host_key: bytes, keys: UpstreamKeys, rights: Rights, backing: Backing
+        self,
+        door: Door,
+        key: GateKey,
+        proofs: SshProofs,
+        upstream_keys: UpstreamKeys,
+        rights: Rights,
+        backing: Backing,
     ) -> None:
         self._door = door
-        self._host_key = host_key
-        self.upstream_keys = keys
+        self._key = key
+        self._clock = rights.clock
+        self.proofs = proofs
+        self.upstream_keys = upstream_keys
         self.opening = Opening(_PROTOCOL, "SSH", rights, backing)
         self.arrivals = Arrivals(rights.clock.monotonic)
         self._visits: set[_Visit] = set()
@@ -57,8 +89,23 @@ class SshListener:
     async def start(self) -> int:
         """Listens; the port it got (the configuration may say 0). Raises: OSError."""
         door = self._door
-        self._acceptor = await listen(door.address, door.port, self._host_key, self._arrived)
+        certificate = self._key.certificate(self._clock.now())
+        self._acceptor = await listen(
+            door.address, door.port, self._key.key, certificate, self._arrived
+        )
         return self._acceptor.get_port()
+
+    async def stay_certified(self) -> None:
+        """Renews the gate's certificate, for ever; to be run as a task."""
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            self.certify()
+
+    def certify(self) -> None:
+        """Shows a fresh certificate to whoever comes from now on."""
+        if self._acceptor is not None:
+            certificate = self._key.certificate(self._clock.now())
+            self._acceptor.show(self._key.key, certificate)
 
     async def stop(self) -> None:
         """Takes no more clients, and lets go of those that have no session yet."""
@@ -91,19 +138,43 @@ class _Visit:
         self._listener = listener
         self._opening = listener.opening
         self._session: SshSession | None = None
+        self._tried = False
         self._tries = 0
+        self._keys = 0
         self._channels = 0
         self._gone = False
 
     # Signing in.
 
     async def sign_in(self, user: str, secret: str) -> bool:
+        if not self._may_try():
+            return False
+        return await self._let_in(user, secret)
+
+    def may_show_key(self) -> bool:
+        self._keys += 1
+        if self._keys > MAX_KEYS_SHOWN or self._session is not None:
+            self.line.disconnect("too many attempts to sign in")
+            return False
+        return True
+
+    async def sign_in_by_key(self, user: str, shown: ShownKey | ShownCertificate) -> bool:
+        self._tried = True
+        return await self._let_in(user, shown)
+
+    def _may_try(self) -> bool:
+        self._tried = True
         self._tries += 1
         if self._tries > MAX_SIGN_IN_TRIES or self._session is not None:
             self.line.disconnect("too many attempts to sign in")
             return False
+        return True
+
+    async def _let_in(self, user: str, shown: str | ShownKey | ShownCertificate) -> bool:
         try:
-            self._session = await self._open(user, secret)
+            self._session = await self._open(user, shown)
+        except OverCertificate as error:
+            self.line.tell_before_sign_in(refusal(error))
         except NotAuthenticated:
             # Whoever does not get in learns no more than that.
             return False
@@ -116,15 +187,16 @@ class _Visit:
             _log.exception("ssh.sign_in_failed", peer=self.line.peer)
         return self._session is not None
 
-    async def _open(self, user: str, secret: str) -> SshSession:
+    async def _open(self, user: str, shown: str | ShownKey | ShownCertificate) -> SshSession:
         opening = self._opening
         task, _, resource = user.partition("+")
-        claim = Claim(task, resource, secret, self.line.peer, self.line.version)
         opening.rights.sessions.ensure_open()
-        if len(secret.encode()) > MAX_PASSWORD_BYTES:
-            late = NotAuthenticated("the password is too long to be a token")
-            opening.turned_away(self.line.peer, late, task)
-            raise late
+        try:
+            proof = await self._proof(shown)
+        except NotAuthenticated as error:
+            opening.turned_away(self.line.peer, error, task)
+            raise
+        claim = Claim(task, resource, proof, self.line.peer, self.line.version)
         admitted = await opening.admit(claim)
         gate = opening.begin(claim, admitted)
         try:
@@ -138,6 +210,14 @@ class _Visit:
         if self._gone:
             session.gone()
         return session
+
+    async def _proof(self, shown: str | ShownKey | ShownCertificate) -> str | Proven:
+        """Raises: NotAuthenticated, StoreUnavailable."""
+        if not isinstance(shown, str):
+            return await self._listener.proofs.believe(shown, self.line.peer)
+        if len(shown.encode()) > MAX_PASSWORD_BYTES:
+            raise NotAuthenticated("the password is too long to be a token")
+        return shown
 
     def _around(self, admitted: Admitted, gate: TaskGate) -> Around:
         opening = self._opening
@@ -191,7 +271,7 @@ class _Visit:
         self._listener.left(self)
         if self._session is not None:
             self._session.gone()
-        elif not self._tries:
+        elif not self._tried:
             self._opening.turned_away(
                 self.line.peer, NotAuthenticated("it left without signing in")
             )

@@ -201,6 +201,12 @@ MAX_SIGN_IN_TRIES = 6
 MAX_CERTIFICATE_S = 3600.0
 MAX_PRINCIPALS = 16
 MAX_KEY_ID_BYTES = 256
+# Public keys that one connection may show, signed with or not: two for each key that it tries.
+MAX_KEYS_SHOWN = 30
+# A user's certificate's life; those of one sign-in that are not over; keys of one person.
+MAX_USER_CERTIFICATE_S = 24 * 3600.0
+MAX_CERTIFICATES_PER_LOGIN = 20
+MAX_SSH_KEYS_PER_PERSON = 20
 # SFTP: one packet (OpenSSH's own cap), requests of one channel that wait, its open files.
 MAX_SFTP_PACKET_BYTES = 256 * KIB + 1_024
 MAX_SFTP_PENDING = 1_000

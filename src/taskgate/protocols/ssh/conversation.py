@@ -76,6 +76,35 @@ class HostCredential:
     shown: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """`line` is the kind and the key itself, as in a `.pub` file; `comment` what stands behind."""
+
+    line: str
+    fingerprint: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """A key that a client has signed with for this connection (RFC 4252, section 7)."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A user's certificate whose key a client has signed with, its own signature and times
+    checked. `ca` is the line of the key that signed it; `sources` the only networks it may come
+    from, empty for all."""
+
+    fingerprint: str
+    ca: str
+    serial: int
+    principals: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+
+
 class ClientChannel(Protocol):
     """A client's session channel, as the gateway uses it."""
 
@@ -274,6 +303,14 @@ class Visitor(Protocol):
 
     async def sign_in(self, user: str, secret: str) -> bool:
         """Whether that secret lets the client in."""
+        ...
+
+    def may_show_key(self) -> bool:
+        """Whether one more key may be shown, signed with or not; counted."""
+        ...
+
+    async def sign_in_by_key(self, user: str, shown: ShownKey | ShownCertificate) -> bool:
+        """Whether a key that the client has signed with lets it in."""
         ...
 
     def signed_in(self) -> None:
