@@ -129,6 +129,8 @@ def test_without_a_grant_the_refusal_says_how_to_get_one(place: SshSetting, oper
     assert done.returncode == 255
     assert "you hold no live grant that reaches target" in done.stderr
     assert 'taskgate request look --reason "..." (or touch)' in done.stderr
+    # They are known, so nobody asks them for a password as well.
+    assert "Permission denied (publickey)" in done.stderr
     named = ssh(operator, "target.touch.gate", "id")
     assert 'taskgate request touch --reason "..."' in named.stderr
     # A task that is not there, and one that is not theirs, sound alike.

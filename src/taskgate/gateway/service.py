@@ -48,7 +48,8 @@ from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
 from taskgate.gateway.ssh_access import SshAccess
-from taskgate.gateway.ssh_listener import GateKey, SshListener
+from taskgate.gateway.ssh_asking import DeviceSignIns
+from taskgate.gateway.ssh_listener import GateKey, SshListener, SshWays
 from taskgate.gateway.ssh_proofs import SshProofs
 from taskgate.gateway.ssh_upstream import UpstreamKeys
 from taskgate.gateway.tls import UpstreamContexts
@@ -257,8 +258,11 @@ class _Service:
             )
             proofs = SshProofs(store.ssh_access, public_key_of(client_ca), clock)
             self._duties["follow what SSH sessions rest on"] = proofs.watch
+            device = DeviceSignIns(outside.sign_ins, events, clock)
             gate_key = GateKey(key, gate_ca, config.ssh_names)
-            self._ssh = SshListener(config.ssh, gate_key, proofs, upstream_keys, rights, backing)
+            self._ssh = SshListener(
+                config.ssh, SshWays(gate_key, proofs, device), upstream_keys, rights, backing
+            )
             self._duties["stay certified for SSH"] = self._ssh.stay_certified
             ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)
 

@@ -5,6 +5,7 @@ event is written.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -13,10 +14,12 @@ from taskgate.gateway.arrivals import Arrivals, TurnedAway
 from taskgate.gateway.config import SshListener as Door
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.opening import Admitted, Backing, Claim, Opening, Rights
+from taskgate.gateway.ssh_asking import Asking, DeviceSignIns
 from taskgate.gateway.ssh_proofs import OverCertificate, SshProofs
 from taskgate.gateway.ssh_session import Around, SshSession
 from taskgate.gateway.ssh_upstream import SshUpstream, UpstreamKeys
 from taskgate.identity.ssh_access import Proven
+from taskgate.model.authentication import SignInDemand
 from taskgate.model.errors import NotAuthenticated, NotRecorded, TaskgateError
 from taskgate.model.limits import (
     MAX_CHANNELS,
@@ -30,6 +33,7 @@ from taskgate.protocols.ssh.conversation import (
     Endpoint,
     Link,
     Listening,
+    Question,
     ShownCertificate,
     ShownKey,
     Target,
@@ -63,22 +67,30 @@ class GateKey:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class SshWays:
+    """How the gate shows who it is, and how people do without a token."""
+
+    key: GateKey
+    proofs: SshProofs
+    device: DeviceSignIns
+
+
 class SshListener:
     """Accepts clients."""
 
     def __init__(
         self,
         door: Door,
-        key: GateKey,
-        proofs: SshProofs,
+        ways: SshWays,
         upstream_keys: UpstreamKeys,
         rights: Rights,
         backing: Backing,
     ) -> None:
         self._door = door
-        self._key = key
+        self._key = ways.key
         self._clock = rights.clock
-        self.proofs = proofs
+        self.ways = ways
         self.upstream_keys = upstream_keys
         self.opening = Opening(_PROTOCOL, "SSH", rights, backing)
         self.arrivals = Arrivals(rights.clock.monotonic)
@@ -130,6 +142,10 @@ class SshListener:
             self.arrivals.leave()
 
 
+# What a client brings; None is somebody who is signing in by a browser.
+_Shown = str | ShownKey | ShownCertificate | None
+
+
 class _Visit:
     """One client, from its first byte; the driver's `Visitor`."""
 
@@ -139,10 +155,12 @@ class _Visit:
         self._opening = listener.opening
         self._session: SshSession | None = None
         self._tried = False
+        self._answered = False
         self._tries = 0
         self._keys = 0
         self._channels = 0
         self._gone = False
+        self._asking = Asking(listener.ways.device, line.peer, line.give_time, self._demand_of)
 
     # Signing in.
 
@@ -162,6 +180,30 @@ class _Visit:
         self._tried = True
         return await self._let_in(user, shown)
 
+    def may_be_asked(self) -> bool:
+        return not self._answered
+
+    def ask(self, user: str) -> Question:
+        return self._asking.first(user)
+
+    async def answer(self, user: str, answers: Sequence[str]) -> Question | bool:
+        if self._asking.waits:
+            return await self._let_in(user, None)
+        if not self._may_try():
+            return False
+        provider = self._asking.provider_in(answers)
+        if not provider:
+            return len(answers) == 1 and await self._let_in(user, answers[0])
+        try:
+            return await self._asking.show_code(provider, user)
+        except TaskgateError as error:
+            self.line.tell_before_sign_in(refusal(error))
+            return False
+
+    def _demand_of(self, task: str) -> SignInDemand | None:
+        found = self._opening.rights.policies.current.tasks.get(task)
+        return found.sign_in if found is not None else None
+
     def _may_try(self) -> bool:
         self._tried = True
         self._tries += 1
@@ -170,7 +212,7 @@ class _Visit:
             return False
         return True
 
-    async def _let_in(self, user: str, shown: str | ShownKey | ShownCertificate) -> bool:
+    async def _let_in(self, user: str, shown: _Shown) -> bool:
         try:
             self._session = await self._open(user, shown)
         except OverCertificate as error:
@@ -182,12 +224,14 @@ class _Visit:
             _log.error("session.not_recorded", peer=self.line.peer, why=error.message)
             self.line.tell_before_sign_in(refusal(error))
         except TaskgateError as error:
+            # They are known, and may not: a question would only hide that.
+            self._answered = self._answered or isinstance(shown, ShownKey | ShownCertificate)
             self.line.tell_before_sign_in(refusal(error))
         except Exception:
             _log.exception("ssh.sign_in_failed", peer=self.line.peer)
         return self._session is not None
 
-    async def _open(self, user: str, shown: str | ShownKey | ShownCertificate) -> SshSession:
+    async def _open(self, user: str, shown: _Shown) -> SshSession:
         opening = self._opening
         task, _, resource = user.partition("+")
         opening.rights.sessions.ensure_open()
@@ -211,10 +255,12 @@ class _Visit:
             session.gone()
         return session
 
-    async def _proof(self, shown: str | ShownKey | ShownCertificate) -> str | Proven:
-        """Raises: NotAuthenticated, StoreUnavailable."""
+    async def _proof(self, shown: _Shown) -> str | Proven:
+        """Raises: NotAuthenticated, ProviderUnavailable, NotRecorded, StoreUnavailable."""
+        if shown is None:
+            return await self._asking.signed_in()
         if not isinstance(shown, str):
-            return await self._listener.proofs.believe(shown, self.line.peer)
+            return await self._listener.ways.proofs.believe(shown, self.line.peer)
         if len(shown.encode()) > MAX_PASSWORD_BYTES:
             raise NotAuthenticated("the password is too long to be a token")
         return shown
@@ -229,6 +275,7 @@ class _Visit:
         return Around(upstream.connect, opening.rights.holding, opening.rights.clock, closed)
 
     def signed_in(self) -> None:
+        self._asking.close()
         self._listener.left(self)
 
     # Afterwards.
@@ -268,6 +315,7 @@ class _Visit:
 
     def lost(self) -> None:
         self._gone = True
+        self._asking.close()
         self._listener.left(self)
         if self._session is not None:
             self._session.gone()

@@ -1,7 +1,7 @@
 """What the driver and the gateway say to each other about one SSH connection: plain types, and who
 must be able to do what. Neither side sees asyncssh in them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -103,6 +103,16 @@ class ShownCertificate:
     serial: int
     principals: tuple[str, ...]
     sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked or told before they are signed in (RFC 4256, section 3.2): each
+    prompt, and whether the answer may be seen while it is typed."""
+
+    name: str
+    instruction: str
+    prompts: tuple[tuple[str, bool], ...] = ()
 
 
 class ClientChannel(Protocol):
@@ -293,6 +303,10 @@ class ClientLine(Protocol):
         it where they are asked to tell much (`ssh -v`)."""
         ...
 
+    def give_time(self, seconds: float) -> None:
+        """Somebody is asked something: from now on they have so long to sign in."""
+        ...
+
     def disconnect(self, text: str) -> None:
         """Ends the connection and says why."""
         ...
@@ -311,6 +325,18 @@ class Visitor(Protocol):
 
     async def sign_in_by_key(self, user: str, shown: ShownKey | ShownCertificate) -> bool:
         """Whether a key that the client has signed with lets it in."""
+        ...
+
+    def may_be_asked(self) -> bool:
+        """Whether a password or an answer could still let the client in."""
+        ...
+
+    def ask(self, user: str) -> Question:
+        """The first question to a person who would rather be asked."""
+        ...
+
+    async def answer(self, user: str, answers: Sequence[str]) -> Question | bool:
+        """Takes their answers: whether these let the client in, or the next question."""
         ...
 
     def signed_in(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncssh
 from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
 
 from taskgate.model.limits import LOGIN_TIMEOUT_S
-from taskgate.protocols.ssh.conversation import ClientLine, Endpoint, Target, Visitor
+from taskgate.protocols.ssh.conversation import ClientLine, Endpoint, Question, Target, Visitor
 from taskgate.protocols.ssh.driver import algorithms
 from taskgate.protocols.ssh.driver.certificates import presented
 from taskgate.protocols.ssh.driver.channels import (
@@ -45,6 +45,13 @@ class _Line:
     def tell(self, text: str) -> None:
         self._connection.send_debug(text, always_display=True)
 
+    def give_time(self, seconds: float) -> None:
+        connection = self._connection
+        connection._cancel_login_timer()
+        connection._login_timer = asyncio.get_running_loop().call_later(
+            seconds, connection._login_timer_callback
+        )
+
     def disconnect(self, text: str) -> None:
         self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
 
@@ -76,10 +83,22 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def password_auth_supported(self) -> bool:
-        return True
+        return self._visitor is not None and self._visitor.may_be_asked()
 
     async def validate_password(self, username: str, password: str) -> bool:
         return self._visitor is not None and await self._visitor.sign_in(username, password)
+
+    def kbdint_auth_supported(self) -> bool:
+        return self._visitor is not None and self._visitor.may_be_asked()
+
+    def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
+        return _challenge(self._visitor.ask(username)) if self._visitor is not None else False
+
+    async def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> Any:
+        if self._visitor is None:
+            return False
+        found = await self._visitor.answer(username, responses)
+        return _challenge(found) if isinstance(found, Question) else found
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -181,6 +200,10 @@ def _host_keys(host_key: bytes, certificate: bytes) -> Any:
     return [(asyncssh.import_private_key(host_key), asyncssh.import_certificate(certificate))]
 
 
+def _challenge(question: Question) -> tuple[str, str, str, tuple[tuple[str, bool], ...]]:
+    return question.name, question.instruction, "", question.prompts
+
+
 async def listen(
     address: str, port: int, host_key: bytes, certificate: bytes, arrived: Arrived
 ) -> Acceptor:
@@ -200,7 +223,7 @@ async def listen(
         keepalive_interval=KEEPALIVE_S,
         password_auth=True,
         public_key_auth=True,
-        kbdint_auth=False,
+        kbdint_auth=True,
         host_based_auth=False,
         gss_host=None,
         agent_forwarding=False,
