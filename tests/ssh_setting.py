@@ -227,19 +227,22 @@ def running_ssh_gate(
     people: tuple[Person, ...] = (),
     document: str = "",
     durability: str = "process",
+    more: Mapping[str, object] | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Iterator[SshSetting]:
-    """A gateway of its own before `host`, which is resource `target`."""
+    """A gateway of its own before `host`, which is resource `target`. `more` are further keys of
+    its configuration, `secrets` variables of its environment."""
     with tempfile.TemporaryDirectory(prefix="tg-ssh-gate-") as directory:
         root = Path(directory)
         port = free_port()
-        own = OwnGate(root / "gate", Ports(free_port(), free_port()), secrets={})
+        own = OwnGate(root / "gate", Ports(free_port(), free_port()), secrets=secrets or {})
         (root / "gate").mkdir()
         found = document or _RESOURCE.format(
             name="target", port=host.port, host_key=host.host_key, user=host.account.name,
             key=host.key,
         )  # fmt: skip
         policy = {"target.yaml": found, "tasks.yaml": "---\n".join(tasks)}
-        own.configure(policy, durability=durability, more={"ssh": {"port": port}})
+        own.configure(policy, durability=durability, more={"ssh": {"port": port}, **(more or {})})
         everyone = (OPERATOR, *people)
         own.add_people(everyone)
         own.start()

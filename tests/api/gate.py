@@ -220,9 +220,8 @@ async def start_gate(
         (folder / "policy" / "all.yaml").write_text(policy_text)
     config = folder / "gate.yaml"
     config.write_text(
-        f"state_dir: state\napi: {{port: {port}}}\npostgres: {{port: 0}}\ndrain_s: 2\n"
-        + ("policy: policy\n" if policy else "")
-        + more
+        f"state_dir: state\napi: {{port: {port}}}\npostgres: {{port: 0}}\n"
+        "ssh: {port: 0}\ndrain_s: 2\n" + ("policy: policy\n" if policy else "") + more
     )
     async with open_state(load_config(config)) as state:
         there = {user.name for user in await state.store.users.list()}

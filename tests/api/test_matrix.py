@@ -100,6 +100,12 @@ CASES = [
     Case(
         "POST", "/v1/where-used", only("aud", "adm", "off"), body={"what": "sales-report"}
     ),
+    Case("GET", "/v1/ssh", EVERYBODY),
+    Case("POST", "/v1/ssh/certificates", EVERYBODY, 422, body={"public_key": "none"}),
+    Case("GET", "/v1/ssh/keys", EVERYBODY),
+    Case("GET", "/v1/ssh/keys?all=true", only("adm")),
+    Case("POST", "/v1/ssh/keys", EVERYBODY, 422, body={"public_key": "none"}),
+    Case("DELETE", f"/v1/ssh/keys/{GHOST}", EVERYBODY, 404),
     Case("GET", "/v1/hygiene", only("aud", "adm", "off")),
     Case("GET", "/v1/ca", EVERYBODY, public=True),
     Case("GET", "/healthz", EVERYBODY, public=True),

@@ -260,7 +260,8 @@ async def test_who_left_before_an_upgrade_is_out_under_any_spelling_after_it(pla
             await connection.execute(sa.text(f"DROP INDEX ix_{table}_{column}"))
             await connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         # What later versions made.
-        await connection.execute(sa.text("DROP TABLE known_hosts"))
+        for table in ("known_hosts", "ssh_certificates", "ssh_keys"):
+            await connection.execute(sa.text(f"DROP TABLE {table}"))
         await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0005'"))
     await database.close()
     async with place.open() as store:

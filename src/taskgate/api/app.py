@@ -24,6 +24,7 @@ from taskgate.api import (
     scim,
     second_factors,
     signing_in,
+    ssh_access,
     standing,
     token_exchange,
 )
@@ -89,6 +90,7 @@ def create_app(wiring: Wiring, mount: Mount | None = None) -> ASGIApp:
         delegation,
         break_glass,
         bootstrap,
+        ssh_access,
     ):
         v1.include_router(module.router)
     app.include_router(v1)

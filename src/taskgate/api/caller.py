@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates, source_of
 from taskgate.gateway.parts import Parts
+from taskgate.gateway.rates import Rates, source_of
 from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model import limits

@@ -10,9 +10,9 @@ from fastapi import Request
 from taskgate.api.access import me_of
 from taskgate.api.caller import client_address
 from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates, source_of
 from taskgate.api.shapes import LoggedIn
 from taskgate.gateway.parts import Parts
+from taskgate.gateway.rates import Rates, source_of
 from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.model import limits

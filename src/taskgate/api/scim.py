@@ -16,10 +16,10 @@ from fastapi.routing import APIRoute
 
 from taskgate.api.caller import client_address, parts_of
 from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates, source_of
 from taskgate.api.scim_shapes import error_body, group_shown, listed, static, user_shown
 from taskgate.gateway.parts import Scim
 from taskgate.gateway.provisioning import Changed, fault_of
+from taskgate.gateway.rates import Rates, source_of
 from taskgate.identity.scim.faults import ScimFault, bad_syntax
 from taskgate.identity.scim.filters import Filter, matches, parse_filter, parse_path
 from taskgate.identity.scim.schemas import names_schema

@@ -21,8 +21,8 @@ from taskgate.api.factor_shapes import (
     RecoveryCodes,
 )
 from taskgate.api.problems import TooMany
-from taskgate.api.rates import Rates
 from taskgate.gateway.parts import Parts
+from taskgate.gateway.rates import Rates
 from taskgate.identity.local import ISSUER
 from taskgate.identity.second_factors import ensure_may_change
 from taskgate.model import limits

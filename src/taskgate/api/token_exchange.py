@@ -15,8 +15,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from taskgate.api.access import connections_of
 from taskgate.api.caller import PartsHere, client_address
-from taskgate.api.rates import Rates, source_of
 from taskgate.gateway.parts import Parts
+from taskgate.gateway.rates import Rates, source_of
 from taskgate.gateway.signals import Signals
 from taskgate.identity.oidc.refusals import TokenRefused
 from taskgate.model import limits

@@ -90,8 +90,30 @@ def login(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="At a provider: prove yourself to it anew.")
     ] = False,
+    ssh: Annotated[
+        bool, typer.Option("--ssh", help="Get a certificate for ssh too; see ssh-config.")
+    ] = False,
 ) -> None:
     """Sign in; the API token is kept in a file only you can read."""
+    _sign_in(name, server, ca, oidc, saml, password_stdin, device, browser, port, fresh)
+    if ssh:
+        from taskgate.cli.ssh_access import certified
+
+        tell(f"the certificate for ssh lasts until {at(certified(signed_in()))}")
+
+
+def _sign_in(
+    name: str,
+    server: str,
+    ca: str,
+    oidc: str,
+    saml: str,
+    password_stdin: bool,
+    device: bool,
+    browser: bool,
+    port: int,
+    fresh: bool,
+) -> None:
     known = profiles.load()
     server = (server or known.server).rstrip("/")
     ca_file = trusted_ca(server, ca) if ca else (known.ca_file if server == known.server else "")
@@ -143,7 +165,10 @@ def logout(
         bool, typer.Option("--everywhere", help="At the identity provider too, by a browser.")
     ] = False,
 ) -> None:
-    """End the sign-in, here and at the gateway. Grants go on; `revoke` ends those."""
+    """End the sign-in, here and at the gateway, and what its certificate for ssh has opened.
+    Grants go on; `revoke` ends those."""
+    from taskgate.cli.ssh_access import forget_certificate
+
     profile = profiles.load()
     if profile.token:
         try:
@@ -152,6 +177,7 @@ def logout(
             if refused.status != 401:
                 raise
     profiles.save(replace(profile, token="", expires_at=0.0, refresh="", provider="", leave=""))
+    forget_certificate()
     tell("signed out")
     if profile.leave:
         from taskgate.cli.sign_in import leave

@@ -25,6 +25,7 @@ from taskgate.cli import (
     policy,
     records,
     run,
+    ssh_access,
     workload,
 )
 from taskgate.cli.exits import Exit, Stop, code_of
@@ -70,6 +71,7 @@ leaving.register(app)
 break_glass.register(app)
 bootstrap.register(app)
 run.register(app)
+ssh_access.register(app)
 workload.register(app)
 approvals.register(app)
 records.register(app)

@@ -101,10 +101,14 @@ class PostgresListener(Listener):
 
 class SshListener(Listener):
     """Where SSH clients connect. `source_addresses` are those of the gateway as hosts see them:
-    certificates for hosts are good from there only."""
+    certificates for hosts are good from there only. `certificate_s` is how long a user's
+    certificate lasts at most; it never outlives the sign-in that it was asked for with."""
 
     port: Port = 2222
     source_addresses: list[str] = Field(default_factory=list)
+    certificate_s: Annotated[
+        float, Field(ge=60, le=limits.MAX_USER_CERTIFICATE_S, strict=False)
+    ] = 8 * 3600.0
 
     @field_validator("source_addresses")
     @classmethod
@@ -340,6 +344,18 @@ class Config(_Section):
         if self.public_url:
             names.add(str(urlsplit(self.public_url).hostname))
         return tuple(sorted(name for name in names if name))
+
+    @property
+    def ssh_names(self) -> tuple[str, ...]:
+        """What clients reach the SSH listener by, the name that they are told first."""
+        if self.ssh is None:
+            return ()
+        names = [self.endpoint(self.ssh, 0)[0]]
+        if self.public_url:
+            names.append(str(urlsplit(self.public_url).hostname))
+        if self.ssh.address in LOOPBACK:
+            names += LOOPBACK
+        return tuple(dict.fromkeys(name.lower() for name in names))
 
     def _reachable(self, address: str) -> str:
         # A name, because some clients verify certificates against names alone.

@@ -12,12 +12,13 @@ import structlog
 
 from taskgate.gateway.enforcement import PolicySource, TaskGate
 from taskgate.gateway.holding import Holding
-from taskgate.gateway.outside import Direct
+from taskgate.gateway.outside import Direct, Events
 from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import LiveSession, Sessions
 from taskgate.gateway.signals import Signals
 from taskgate.identity.grants import Grants
 from taskgate.identity.oidc.compact import looks_like_jwt
+from taskgate.identity.ssh_access import HeldGrants, Proven
 from taskgate.model.clock import Clock
 from taskgate.model.errors import (
     Denied,
@@ -49,6 +50,8 @@ class Rights:
     sessions: Sessions
     clock: Clock
     direct: Direct
+    held: HeldGrants
+    events: Events
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,12 @@ class Backing:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a client says when it comes in: the task and, where there are several, the resource,
-    out of its user name; its secret; where it is and what it calls itself. With a `provider` the
-    secret must be that one's own token."""
+    out of its user name; its secret, or who it has proven to be by other means; where it is and
+    what it calls itself. With a `provider` the secret must be that one's own token."""
 
     task: str
     resource: str
-    secret: str
+    proof: str | Proven
     peer: str
     application: str = ""
     provider: str = ""
@@ -113,19 +116,24 @@ class Opening:
 
     async def _authorise(self, claim: Claim) -> Admitted:
         policy = self.rights.policies.current
-        task = policy.tasks.get(claim.task)
-        name = claim.resource
-        if not name and task is not None and len(task.resources) == 1:
-            name = task.resources[0]
-        # An unknown task goes the same way as a wrong token, so that neither can be told apart.
-        if claim.provider or looks_like_jwt(claim.secret):
-            grant = await self.rights.direct.grant(
-                claim.secret, claim.task, claim.application, claim.provider
-            )
-            reaches = task is not None and name in task.resources and name in grant.resources
+        if isinstance(claim.proof, Proven):
+            grant, name = await self._held(claim.proof, claim.task, claim.resource)
+            task = policy.tasks.get(grant.task)
+            reaches = task is not None and name in grant.resources
         else:
-            grant = await self.rights.grants.check(claim.secret, claim.task, name or "")
-            reaches = True
+            task = policy.tasks.get(claim.task)
+            name = claim.resource
+            if not name and task is not None and len(task.resources) == 1:
+                name = task.resources[0]
+            # An unknown task goes the same way as a wrong token, so that neither can be told apart.
+            if claim.provider or looks_like_jwt(claim.proof):
+                grant = await self.rights.direct.grant(
+                    claim.proof, claim.task, claim.application, claim.provider
+                )
+                reaches = task is not None and name in task.resources and name in grant.resources
+            else:
+                grant = await self.rights.grants.check(claim.proof, claim.task, name or "")
+                reaches = True
         if task is None or not reaches or name not in policy.resources:
             raise NotAuthenticated("no grant for this task goes with this token")
         resource = policy.resources[name]
@@ -137,6 +145,14 @@ class Opening:
             )
         self.rights.grants.ensure(grant)
         return Admitted(grant, task, resource)
+
+    async def _held(self, who: Proven, task: str, resource: str) -> tuple[Grant, str]:
+        who.ensure()
+        grant, name, fresh = await self.rights.held.find(who, task, resource)
+        if fresh:
+            await self.rights.events.granted(grant)
+        who.ensure()
+        return grant, name
 
     def turned_away(self, peer: str, error: TaskgateError, task: str = "") -> None:
         """Notes in the gateway's own log that somebody at `peer` did not get in."""
@@ -159,7 +175,15 @@ class Opening:
 
         Raises: NotRecorded.
         """
-        rights, grant = self.rights, admitted.grant
+        rights, grant, proof = self.rights, admitted.grant, claim.proof
+        ensure = rights.grants.ensure
+        if isinstance(proof, Proven):
+
+            def ensure_both(grant: Grant) -> None:
+                rights.grants.ensure(grant)
+                proof.ensure()
+
+            ensure = ensure_both
         info = SessionInfo(
             id=new_id("s"),
             grant_id=grant.id,
@@ -173,11 +197,12 @@ class Opening:
             step=grant.step,
             chain=grant.chain,
             break_glass=grant.break_glass,
+            signed_in_with=proof.facts if isinstance(proof, Proven) else (),
         )
         recording = self.backing.journal.open(info, reason=grant.reason)
         return TaskGate(
             info, grant, rights.policies, recording, rights.clock, self.backing.signals,
-            rights.grants.ensure,
+            ensure,
         )  # fmt: skip
 
     async def enlist(self, session: LiveSession) -> None:

@@ -16,6 +16,7 @@ from taskgate.gateway.provisioning import Provisioning, ScimDoor
 from taskgate.gateway.records import Records
 from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
+from taskgate.gateway.ssh_access import SshAccess
 from taskgate.gateway.use_map import UseMap
 from taskgate.identity.delegation import Delegation
 from taskgate.identity.grants import Grants
@@ -37,7 +38,8 @@ class Scim:
 @dataclass(frozen=True, slots=True)
 class People:
     """Who there is, who is signed in, who holds what, and how they leave. Without `scim`, nobody
-    provisions; without `passkeys`, browsers take none for the gateway's address."""
+    provisions; without `passkeys`, browsers take none for the gateway's address; without `ssh`,
+    nobody comes in by SSH."""
 
     users: LocalUsers
     logins: Logins
@@ -49,6 +51,7 @@ class People:
     bootstrap: Bootstrap
     scim: Scim | None = None
     passkeys: Passkeys | None = None
+    ssh: SshAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +75,34 @@ class DoorAddress:
 class Reach:
     """How clients get here. `base_url` starts links; `doors` are the listeners by protocol.
     `ca_pem` is what to trust where there is TLS, empty where the system's own list does;
-    `ssh_host_key` what to trust at the SSH listener, in OpenSSH's form; `ssh_upstream_ca` what
-    hosts trust to let the gate in."""
+    `ssh_host_key` and `ssh_ca` are what to trust at the SSH listener, in OpenSSH's form: its key,
+    and what signs that; `ssh_upstream_ca` what hosts trust to let the gate in."""
 
     base_url: str
     doors: Mapping[str, DoorAddress]
     ca_pem: str
     ssh_host_key: str = ""
     ssh_upstream_ca: str = ""
+    ssh_ca: str = ""
 
     @property
     def ssh_known_hosts(self) -> str:
         """A line for OpenSSH's `known_hosts` (sshd(8)); empty where nobody comes in by SSH."""
+        host = self._ssh_host
+        return f"{host} {self.ssh_host_key}" if host else ""
+
+    @property
+    def ssh_authority(self) -> str:
+        """The same for whatever signs the listener's key: it stays when that is renewed."""
+        host = self._ssh_host
+        return f"@cert-authority {host} {self.ssh_ca}" if host else ""
+
+    @property
+    def _ssh_host(self) -> str:
         door = self.doors.get("ssh")
         if door is None:
             return ""
-        host = door.host if door.port == 22 else f"[{door.host}]:{door.port}"
-        return f"{host} {self.ssh_host_key}"
+        return door.host if door.port == 22 else f"[{door.host}]:{door.port}"
 
 
 @dataclass(frozen=True, slots=True)

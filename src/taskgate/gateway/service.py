@@ -38,7 +38,7 @@ from taskgate.gateway.indexing import Feeder
 from taskgate.gateway.leaving import Leaving
 from taskgate.gateway.listener_tls import listener_tls
 from taskgate.gateway.opening import Backing, Rights
-from taskgate.gateway.outside import open_outside
+from taskgate.gateway.outside import Events, open_outside
 from taskgate.gateway.parts import Connected, DoorAddress, Parts, People, Reach, Scim
 from taskgate.gateway.postgres_listener import Door, PostgresListener
 from taskgate.gateway.postgres_opening import PostgresOpening
@@ -47,12 +47,15 @@ from taskgate.gateway.records import Records
 from taskgate.gateway.secrets import Secrets
 from taskgate.gateway.sessions import Sessions
 from taskgate.gateway.signals import Readiness, Signals
-from taskgate.gateway.ssh_listener import SshListener
+from taskgate.gateway.ssh_access import SshAccess
+from taskgate.gateway.ssh_asking import DeviceSignIns
+from taskgate.gateway.ssh_listener import GateKey, SshListener, SshWays
+from taskgate.gateway.ssh_proofs import SshProofs
 from taskgate.gateway.ssh_trust import HostKeys
 from taskgate.gateway.ssh_upstream import UpstreamKeys
 from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.use_map import UseMap
-from taskgate.gateway.watchman import Watchman
+from taskgate.gateway.watchman import Duty, Watchman
 from taskgate.gateway.web import WebServer
 from taskgate.gateway.webhook import Webhook
 from taskgate.identity.delegation import Delegation
@@ -62,8 +65,10 @@ from taskgate.identity.local import LocalUsers
 from taskgate.identity.logins import Logins
 from taskgate.identity.passkeys import Passkeys, Site
 from taskgate.identity.passwords import Passwords
+from taskgate.identity.proof import ProvenGrants
 from taskgate.identity.proven_logins import ProvenLogins
 from taskgate.identity.second_factors import SecondFactors
+from taskgate.identity.ssh_access import HeldGrants
 from taskgate.model.approval import Approval, ApprovalState
 from taskgate.model.errors import BadConfig, TaskgateError
 from taskgate.model.event import EventKind
@@ -167,6 +172,7 @@ class _Service:
         self._stopped_by = 0
         self._closing = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._duties: dict[str, Duty] = {}
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def build(self, stack: AsyncExitStack, make_app: AppFactory) -> None:
@@ -203,6 +209,7 @@ class _Service:
         )
 
         contexts = UpstreamContexts()
+        events = Events(foundation.journal, grants, clock)
         rights = Rights(
             grants=grants,
             policies=foundation.policies,
@@ -210,6 +217,13 @@ class _Service:
             sessions=sessions,
             clock=clock,
             direct=outside.direct,
+            held=HeldGrants(
+                grants,
+                ProvenGrants(grants, store.grants, foundation.policies, clock),
+                foundation.policies,
+                clock,
+            ),
+            events=events,
         )
         backing = Backing(
             journal=foundation.journal,
@@ -227,8 +241,9 @@ class _Service:
         self._postgres = PostgresListener(door, opening, sessions, clock)
         postgres_port = await _listening(self._postgres, "PostgreSQL", "postgres", listener)
 
-        ssh_host_key = ssh_upstream_ca = ""
+        ssh_host_key = ssh_upstream_ca = ssh_ca = ""
         ssh_port = 0
+        ssh_access = None
         self._ssh: SshListener | None = None
         if config.ssh is not None:
             key = await ssh_key_of(state, SshKey.HOST)
@@ -238,7 +253,20 @@ class _Service:
             upstream_keys = UpstreamKeys(
                 authority, HostKeys(store.known_hosts, clock), tuple(config.ssh.source_addresses)
             )
-            self._ssh = SshListener(config.ssh, key, upstream_keys, rights, backing)
+            gate_ca = await ssh_key_of(state, SshKey.GATE_CA)
+            ssh_ca = public_key_of(gate_ca)
+            client_ca = await ssh_key_of(state, SshKey.CLIENT_CA)
+            ssh_access = SshAccess(
+                store.ssh_access, client_ca, config.ssh.certificate_s, events, clock
+            )
+            proofs = SshProofs(store.ssh_access, public_key_of(client_ca), clock)
+            self._duties["follow what SSH sessions rest on"] = proofs.watch
+            device = DeviceSignIns(outside.sign_ins, events, clock)
+            gate_key = GateKey(key, gate_ca, config.ssh_names)
+            self._ssh = SshListener(
+                config.ssh, SshWays(gate_key, proofs, device), upstream_keys, rights, backing
+            )
+            self._duties["stay certified for SSH"] = self._ssh.stay_certified
             ssh_port = await _listening(self._ssh, "SSH", "ssh", config.ssh)
 
         feeder = Feeder(config.audit_dir, store.audit, config.state_dir)
@@ -272,7 +300,9 @@ class _Service:
             store.factors, state.secrets, f"taskgate {urlsplit(base_url).netloc}"
         )
         parts = Parts(
-            reach=Reach(base_url, doors, postgres_tls.ca_pem, ssh_host_key, ssh_upstream_ca),
+            reach=Reach(
+                base_url, doors, postgres_tls.ca_pem, ssh_host_key, ssh_upstream_ca, ssh_ca
+            ),
             clock=clock,
             people=People(
                 LocalUsers(store.users, store.attempts, passwords, second, enabled=local),
@@ -285,6 +315,7 @@ class _Service:
                 bootstrap,
                 scim,
                 Passkeys(store.factors, store.users, site) if site is not None else None,
+                ssh_access,
             ),
             holds=holds,
             sessions=Connected(sessions, store.sessions),
@@ -316,7 +347,7 @@ class _Service:
         await records.log(EventKind.GATEWAY_STARTED, None, facts)
         await self._offer_code()
         self._tasks["serve the API"] = asyncio.create_task(self._web.serve(self._app))
-        for name, duty in self._watchman.duties.items():
+        for name, duty in {**self._watchman.duties, **self._duties}.items():
             self._tasks[name] = asyncio.create_task(duty(), name=name)
         self._tasks["follow the first administrator"] = asyncio.create_task(
             self._bootstrap.follow()

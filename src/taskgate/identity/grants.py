@@ -175,7 +175,7 @@ class Grants:
             or self._revocations.ended(grant.id) is not None
         ):
             raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
-        self._allowed(replace(grant, identity=await self.as_listed(grant.identity)), resource, now)
+        await self.ensure_allowed(grant, resource)
         if grant.parent is not None and not await self._store.use(grant, now):
             raise Denied(
                 f"the grant {grant.id} has no uses left",
@@ -307,7 +307,13 @@ class Grants:
         async with self._revocations.following():
             yield
 
-    def _allowed(self, grant: Grant, resource: str, now: float) -> None:
+    async def ensure_allowed(self, grant: Grant, resource: str) -> None:
+        """That the policy, asked anew, still lets the grant's holder reach `resource` now.
+
+        Raises: Denied (StepUpNeeded), NotAuthenticated, StoreUnavailable.
+        """
+        now = self._clock.now()
+        grant = replace(grant, identity=await self.as_listed(grant.identity))
         task = self._policy.current.tasks.get(grant.task)
         if task is None or resource not in task.resources:
             raise Denied(

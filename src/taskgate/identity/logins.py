@@ -60,12 +60,17 @@ class Logins:
 
     async def check(self, token: str) -> Identity:
         """Raises: NotAuthenticated, the same whatever is wrong; StoreUnavailable."""
+        login = await self.login_of(token)
+        if self._directory is None:
+            return login.identity
+        return await self._directory.current(login.identity)
+
+    async def login_of(self, token: str) -> Login:
+        """The sign-in that a token stands for, as it was made. Raises: as `check`."""
         if looks_right(token, TokenKind.LOGIN):
             login = await self._store.get(hash_token(token))
             if login is not None and login.created_at <= self._clock.now() < login.expires_at:
-                if self._directory is None:
-                    return login.identity
-                return await self._directory.current(login.identity)
+                return login
         raise NotAuthenticated(_REFUSED, hint=_REFUSED_HINT)
 
     async def end(self, token: str) -> None:

@@ -39,6 +39,9 @@ class EventKind(StrEnum):
     FACTOR_CHANGED = "factor.changed"
     USER_CHANGED = "user.changed"
     TOKEN_ISSUED = "token.issued"  # noqa: S105 - an event's name, not a secret
+    CERTIFICATE_ISSUED = "certificate.issued"
+    KEY_ADDED = "key.added"
+    KEY_REMOVED = "key.removed"
     GRANT_ISSUED = "grant.issued"
     GRANT_REVOKED = "grant.revoked"
     GRANT_DERIVED = "grant.derived"

@@ -62,7 +62,8 @@ class Grant:
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """One client connection under a grant, as records and lists show it. `step` and `chain` are
-    those of a derived grant, `break_glass` that of one given by it."""
+    those of a derived grant, `break_glass` that of one given by it. `signed_in_with` is what the
+    client showed where that was no token: name and value, for the records."""
 
     id: str
     grant_id: str
@@ -78,3 +79,4 @@ class SessionInfo:
     step: str = ""
     chain: tuple[Link, ...] = ()
     break_glass: str = ""
+    signed_in_with: tuple[tuple[str, str], ...] = ()

@@ -204,6 +204,16 @@ MAX_KEY_ID_BYTES = 256
 # Hosts to go through on the way to one; a file of known hosts.
 MAX_JUMPS = 4
 MAX_KNOWN_HOSTS_BYTES = 4 * MIB
+# Public keys that one connection may show, signed with or not: two for each key that it tries.
+MAX_KEYS_SHOWN = 30
+# A user's certificate's life; those of one sign-in that are not over; keys of one person.
+MAX_USER_CERTIFICATE_S = 24 * 3600.0
+MAX_CERTIFICATES_PER_LOGIN = 20
+MAX_SSH_KEYS_PER_PERSON = 20
+# Sign-ins by a browser that connections wait for: a node's, one source's, begun in a minute.
+MAX_DEVICE_SIGN_INS = 100
+MAX_DEVICE_SIGN_INS_PER_SOURCE = 10
+MAX_DEVICE_SIGN_INS_PER_SOURCE_PER_MIN = 40
 # SFTP: one packet (OpenSSH's own cap), requests of one channel that wait, its open files.
 MAX_SFTP_PACKET_BYTES = 256 * KIB + 1_024
 MAX_SFTP_PENDING = 1_000

@@ -24,6 +24,8 @@ def session_opened(info: SessionInfo, reason: str, gateway: str, anchor: Anchor)
         "client_address": info.client_address,
         "client_application": info.client_application,
     }
+    if info.signed_in_with:
+        facts["signed_in_with"] = dict(info.signed_in_with)
     if info.break_glass:
         facts["break_glass"] = info.break_glass
     if info.chain:

@@ -20,6 +20,7 @@ from taskgate.store.schema import (
     grant_people,
     login_people,
     sessions,
+    ssh_keys,
     standing_approvals,
     users,
     votes,
@@ -51,6 +52,7 @@ class SqlLeaving:
             revoked: list[Revocation] = []
             for key in keys:
                 revoked += await cut_off(self._database, connection, key, at, leaver.why)
+            await connection.execute(sa.delete(ssh_keys).where(ssh_keys.c.person.in_(keys)))
             return Ended(
                 revocations=tuple(revoked),
                 logins=sign_ins or 0,

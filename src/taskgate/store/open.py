@@ -20,6 +20,7 @@ from taskgate.store.once import SqlOnce
 from taskgate.store.policies import SqlPolicies
 from taskgate.store.secrets import SqlSecrets
 from taskgate.store.sessions import SqlSessions
+from taskgate.store.ssh_access import SqlSshAccess
 from taskgate.store.usage import SqlUsage
 from taskgate.store.users import SqlAttempts, SqlUsers
 
@@ -47,6 +48,7 @@ class Store:
         self.break_glass = SqlBreakGlass(database)
         self.alerts = SqlAlerts(database)
         self.bootstrap = SqlBootstrap(database)
+        self.ssh_access = SqlSshAccess(database)
 
     async def ready(self) -> None:
         """For readiness checks. Raises: StoreUnavailable."""

@@ -371,6 +371,32 @@ known_hosts = sa.Table(
     sa.Column("by", sa.Text, nullable=False),
 )
 
+# Certificates that people sign in with by SSH, each bound to an API sign-in (`logins`).
+ssh_certificates = sa.Table(
+    "ssh_certificates",
+    metadata,
+    sa.Column("serial", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("login", sa.Text, nullable=False, index=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("issued_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False, index=True),
+)
+
+ssh_keys = sa.Table(
+    "ssh_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, nullable=False, index=True),
+    # One key, one person: else nobody could tell who signs in with it.
+    sa.Column("fingerprint", sa.Text, nullable=False, unique=True),
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("shown", sa.Text, nullable=False),
+    sa.Column("added_at", sa.Double, nullable=False),
+    sa.Column("last_used_at", sa.Double),
+)
+
 directory_users = sa.Table(
     "directory_users",
     metadata,

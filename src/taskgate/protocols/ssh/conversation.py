@@ -1,7 +1,7 @@
 """What the driver and the gateway say to each other about one SSH connection: plain types, and who
 must be able to do what. Neither side sees asyncssh in them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,6 +83,45 @@ class HostCredential:
     passphrase: str | None = field(default=None, repr=False)
     certificate: str | None = None
     shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """`line` is the kind and the key itself, as in a `.pub` file; `comment` what stands behind."""
+
+    line: str
+    fingerprint: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """A key that a client has signed with for this connection (RFC 4252, section 7)."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A user's certificate whose key a client has signed with, its own signature and times
+    checked. `ca` is the line of the key that signed it; `sources` the only networks it may come
+    from, empty for all."""
+
+    fingerprint: str
+    ca: str
+    serial: int
+    principals: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked or told before they are signed in (RFC 4256, section 3.2): each
+    prompt, and whether the answer may be seen while it is typed."""
+
+    name: str
+    instruction: str
+    prompts: tuple[tuple[str, bool], ...] = ()
 
 
 class ClientChannel(Protocol):
@@ -273,6 +312,10 @@ class ClientLine(Protocol):
         it where they are asked to tell much (`ssh -v`)."""
         ...
 
+    def give_time(self, seconds: float) -> None:
+        """Somebody is asked something: from now on they have so long to sign in."""
+        ...
+
     def disconnect(self, text: str) -> None:
         """Ends the connection and says why."""
         ...
@@ -283,6 +326,26 @@ class Visitor(Protocol):
 
     async def sign_in(self, user: str, secret: str) -> bool:
         """Whether that secret lets the client in."""
+        ...
+
+    def may_show_key(self) -> bool:
+        """Whether one more key may be shown, signed with or not; counted."""
+        ...
+
+    async def sign_in_by_key(self, user: str, shown: ShownKey | ShownCertificate) -> bool:
+        """Whether a key that the client has signed with lets it in."""
+        ...
+
+    def may_be_asked(self) -> bool:
+        """Whether a password or an answer could still let the client in."""
+        ...
+
+    def ask(self, user: str) -> Question:
+        """The first question to a person who would rather be asked."""
+        ...
+
+    async def answer(self, user: str, answers: Sequence[str]) -> Question | bool:
+        """Takes their answers: whether these let the client in, or the next question."""
         ...
 
     def signed_in(self) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncssh
 from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
 
 from taskgate.model.limits import LOGIN_TIMEOUT_S
-from taskgate.protocols.ssh.conversation import ClientLine, Endpoint, Target, Visitor
+from taskgate.protocols.ssh.conversation import ClientLine, Endpoint, Question, Target, Visitor
 from taskgate.protocols.ssh.driver import algorithms
+from taskgate.protocols.ssh.driver.certificates import presented
 from taskgate.protocols.ssh.driver.channels import (
     MAX_PACKET_BYTES,
     WINDOW_BYTES,
@@ -44,6 +45,13 @@ class _Line:
     def tell(self, text: str) -> None:
         self._connection.send_debug(text, always_display=True)
 
+    def give_time(self, seconds: float) -> None:
+        connection = self._connection
+        connection._cancel_login_timer()
+        connection._login_timer = asyncio.get_running_loop().call_later(
+            seconds, connection._login_timer_callback
+        )
+
     def disconnect(self, text: str) -> None:
         self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
 
@@ -58,6 +66,9 @@ class _Server(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        # asyncssh would ask `SSHServer.validate_public_key` before it has checked a signature, and
+        # say nothing of it afterwards.
+        conn.validate_public_key = self._validate_key  # type: ignore[method-assign]
         self._visitor = self._arrived(_Line(conn))
         if self._visitor is None:
             conn.abort()
@@ -72,10 +83,43 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def password_auth_supported(self) -> bool:
-        return True
+        return self._visitor is not None and self._visitor.may_be_asked()
 
     async def validate_password(self, username: str, password: str) -> bool:
         return self._visitor is not None and await self._visitor.sign_in(username, password)
+
+    def kbdint_auth_supported(self) -> bool:
+        return self._visitor is not None and self._visitor.may_be_asked()
+
+    def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
+        return _challenge(self._visitor.ask(username)) if self._visitor is not None else False
+
+    async def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> Any:
+        if self._visitor is None:
+            return False
+        found = await self._visitor.answer(username, responses)
+        return _challenge(found) if isinstance(found, Question) else found
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    async def _validate_key(
+        self, username: str, key_data: bytes, msg: bytes, signature: bytes
+    ) -> bool:
+        """A client shows a key (RFC 4252, section 7). Without a signature it only asks whether it
+        is worth signing with; the answer is the same for every key that is no weak one, so that
+        nobody learns whose keys are known here."""
+        visitor, connection = self._visitor, self._connection
+        if visitor is None or connection is None or not visitor.may_show_key():
+            return False
+        found = presented(key_data)
+        if found is None:
+            return False
+        if not msg:
+            return True
+        if not found.signed(connection._session_id, msg, signature):
+            return False
+        return await visitor.sign_in_by_key(username, found.shown)
 
     def auth_completed(self) -> None:
         if self._visitor is not None:
@@ -135,25 +179,51 @@ class _Server(asyncssh.SSHServer):
         return False
 
 
+class Acceptor:
+    """A running listener."""
+
+    def __init__(self, acceptor: asyncssh.SSHAcceptor) -> None:
+        self._acceptor = acceptor
+
+    def get_port(self) -> int:
+        return self._acceptor.get_port()
+
+    def show(self, host_key: bytes, certificate: bytes) -> None:
+        """Shows these to whoever comes from now on."""
+        self._acceptor.update(server_host_keys=_host_keys(host_key, certificate))
+
+    def close(self) -> None:
+        self._acceptor.close()
+
+
+def _host_keys(host_key: bytes, certificate: bytes) -> Any:
+    return [(asyncssh.import_private_key(host_key), asyncssh.import_certificate(certificate))]
+
+
+def _challenge(question: Question) -> tuple[str, str, str, tuple[tuple[str, bool], ...]]:
+    return question.name, question.instruction, "", question.prompts
+
+
 async def listen(
-    address: str, port: int, host_key: bytes, arrived: Arrived
-) -> asyncssh.SSHAcceptor:
-    """Listens with `host_key` (a private key in OpenSSH's form). Raises: OSError."""
+    address: str, port: int, host_key: bytes, certificate: bytes, arrived: Arrived
+) -> Acceptor:
+    """Listens with `host_key` (a private key in OpenSSH's form) and its certificate. Raises:
+    OSError."""
     # At its own level it would log every command.
     asyncssh.set_log_level(logging.WARNING)
-    return await asyncssh.create_server(
+    acceptor = await asyncssh.create_server(
         lambda: _Server(arrived),
         address,
         port,
-        server_host_keys=[asyncssh.import_private_key(host_key)],
+        server_host_keys=_host_keys(host_key, certificate),
         server_version="taskgate",
         config=None,
         encoding=None,
         login_timeout=LOGIN_TIMEOUT_S,
         keepalive_interval=KEEPALIVE_S,
         password_auth=True,
-        public_key_auth=False,
-        kbdint_auth=False,
+        public_key_auth=True,
+        kbdint_auth=True,
         host_based_auth=False,
         gss_host=None,
         agent_forwarding=False,
@@ -163,6 +233,7 @@ async def listen(
         backlog=1024,
         **algorithms.OPTIONS,
     )
+    return Acceptor(acceptor)
 
 
 def make_key() -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskgate.api.rates import Rates, source_of
+from taskgate.gateway.rates import Rates, source_of
 from taskgate.model import limits
 
 
