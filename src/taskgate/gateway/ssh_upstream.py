@@ -121,6 +121,8 @@ class SshUpstream:
             permit_pty=pty,
             permit_port_forwarding=start in (None, _NO_COMMAND)
             and self.gate.speaks_of(FORWARD_VERBS),
+            permit_agent_forwarding=start.agent if start else self.gate.speaks_of(("agent",)),
+            permit_x11_forwarding=bool(start.x11) if start else self.gate.speaks_of(("x11",)),
         )
         made = mint(self._keys.authority, fields)
         principals = list(fields.principals)
