@@ -1,5 +1,6 @@
 """Connections through the gate, made by the host: OpenSSH's client, a real sshd, and both ends."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -9,10 +10,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import asyncssh
 import pytest
 
 from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
+from taskgate.model.limits import MAX_CHANNELS
 from tests.hosts import Host, running_host
 from tests.ssh_forwarding import (
     ask,
@@ -426,3 +429,44 @@ def test_a_command_runs_without_what_no_rule_lets_it_be_lent(
     assert done.stdout == "well\n"
     what = {"-A": "agent forwarding", "-Y": "X11 forwarding"}[option]
     assert what in place.refused("tunnels")
+
+
+async def test_refused_connections_are_not_counted_as_open(place: SshSetting) -> None:
+    async with await asyncssh.connect(
+        "localhost", place.port, username="tunnels", password=place.grant("tunnels"), config=None,
+        known_hosts=str(place.client / "known_hosts"), client_keys=None, agent_path=None,
+    ) as client:  # fmt: skip
+        for _ in range(MAX_CHANNELS + 20):
+            with pytest.raises(asyncssh.ChannelOpenError, match="taskgate: "):
+                await client.open_connection("10.0.0.1", 22)
+        with serving(echo) as server:
+            _, writer = await client.open_connection("127.0.0.1", server.port)
+            writer.close()
+
+
+@pytest.mark.cap("MAX_CHANNELS")
+async def test_connections_and_ports_count_as_channels(place: SshSetting) -> None:
+    async with await asyncssh.connect(
+        "localhost", place.port, username="tunnels", password=place.grant("tunnels"), config=None,
+        known_hosts=str(place.client / "known_hosts"), client_keys=None, agent_path=None,
+    ) as client:  # fmt: skip
+        with serving(echo) as server:
+            listener = await client.forward_remote_port("localhost", 0, "127.0.0.1", server.port)
+            process = await client.create_process("sleep 60")
+            held = []
+            for _ in range(MAX_CHANNELS - 2):
+                held.append(await client.open_connection("127.0.0.1", server.port))
+            with pytest.raises(asyncssh.ChannelOpenError, match="too many channels"):
+                await client.open_connection("127.0.0.1", server.port)
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await client.create_process("sleep 60")
+            # What comes in at the host is one more too.
+            assert await asyncio.to_thread(ask, listener.get_port(), b"x") == b""
+            process.close()
+            await process.wait_closed()
+            until_free = 0
+            while not await asyncio.to_thread(ask, listener.get_port(), b"x"):
+                until_free += 1
+                assert until_free < 300
+            for _, writer in held:
+                writer.close()

@@ -4,6 +4,7 @@ does not take what it is sent."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
 
@@ -19,6 +20,7 @@ from taskgate.protocols.ssh.driver.forwards import CHANNEL, JoinedLink, Side
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 MAX_PACKET_BYTES: Final = 32 * 1024
 _END_OUTPUT_S: Final = 0.2
+_TERMINAL_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 
 
 class GateChannel(SSHServerChannel[bytes]):
@@ -108,6 +110,10 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def pty_requested(
         self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
     ) -> bool:
+        if not _TERMINAL_TYPE.match(term_type):
+            # It becomes a variable of the host's (TERM) that names a file there.
+            self._visitor.refused("a terminal whose type is no plain name")
+            return False
         columns, rows, width, height = term_size
         self._terminal = Terminal(term_type, columns, rows, width, height, dict(term_modes))
         return True
