@@ -38,6 +38,7 @@ SetEnv HOME={root}/home
 AcceptEnv *
 AllowTcpForwarding yes
 AllowAgentForwarding yes
+X11Forwarding yes
 MaxSessions 1000
 MaxStartups 1000
 PrintMotd no

@@ -120,13 +120,18 @@ class SshSetting:
         return [*OPTIONS, "-o", f"UserKnownHostsFile={known}", port, str(self.port)]
 
     def start(
-        self, task: str, command: str, *options: str, token: str = ""
+        self,
+        task: str,
+        command: str,
+        *options: str,
+        token: str = "",
+        more: Mapping[str, str] | None = None,
     ) -> "subprocess.Popen[str]":
         """The same, not waited for."""
         return subprocess.Popen(
             [*self.arguments(task, *options), command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=self.environment(token or self.grant(task)),
+            env={**self.environment(token or self.grant(task)), **(more or {})},
         )  # fmt: skip
 
     def events(self, session: str) -> list[tuple[str, dict[str, Any]]]:
@@ -156,12 +161,15 @@ class SshSetting:
         raise AssertionError(f"{id_} was not sealed: {events}")
 
     @contextmanager
-    def master(self, task: str, socket: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    def master(
+        self, task: str, socket: Path, *options: str, more: Mapping[str, str] | None = None
+    ) -> "Iterator[subprocess.Popen[bytes]]":
         """A connection without a channel, which others share by `ControlPath=socket`."""
-        arguments = self.arguments(task, "-M", "-N", "-S", str(socket))
+        arguments = self.arguments(task, "-M", "-N", "-S", str(socket), *options)
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env=self.environment(self.grant(task)),
+            stderr=subprocess.DEVNULL,
+            env={**self.environment(self.grant(task)), **(more or {})},
         )  # fmt: skip
         try:
             for _ in range(600):

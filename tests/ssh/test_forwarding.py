@@ -1,17 +1,21 @@
 """Connections through the gate, made by the host: OpenSSH's client, a real sshd, and both ends."""
 
+import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import asyncssh
 import pytest
 
 from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
+from taskgate.model.limits import MAX_CHANNELS
 from tests.hosts import Host, running_host
 from tests.ssh_forwarding import (
     ask,
@@ -36,13 +40,22 @@ permit:
   - socket: ["/tmp/**"]
 ---
 kind: Task
+name: lending
+resource: target
+for: {groups: [testers]}
+permit:
+  - run: ["ssh-add -l", "printenv *", "sleep *", "/tmp/*/window"]
+  - {agent: [target], x11: [target]}
+---
+kind: Task
 name: asking
 resource: target
 for: {groups: [testers]}
 hold:
+  - {agent: [target], for: {groups: [leads], within: 1m}}
   - {forward: ["127.0.0.1:*"], listen: ["localhost:*"], for: {groups: [leads], within: 1m}}
 permit:
-  - run: ["sleep *"]
+  - run: ["sleep *", "ssh-add -l"]
 ---
 kind: Task
 name: limited
@@ -52,6 +65,20 @@ permit:
   - forward: ["127.0.0.1:*"]
   - listen: ["localhost:*"]
 limits: {bytes: 100kB, statement: 5s, idle: 4s}
+"""
+
+# A program of the host's with a window: the first packet of X11, and what it is answered.
+WINDOW = """#!/usr/bin/env python3
+import os, socket, subprocess
+display = os.environ["DISPLAY"]
+listed = subprocess.run(["xauth", "list", display], capture_output=True, text=True).stdout
+cookie = bytes.fromhex(listed.split()[-1])
+name = b"MIT-MAGIC-COOKIE-1"
+port = 6000 + int(display.split(":")[1].split(".")[0])
+with socket.create_connection(("127.0.0.1", port), timeout=60) as window:
+    head = b"l\\0" + (11).to_bytes(2, "little") + bytes(2) + len(name).to_bytes(2, "little")
+    window.sendall(head + len(cookie).to_bytes(2, "little") + bytes(2) + name + bytes(2) + cookie)
+    print(window.recv(100).decode())
 """
 
 
@@ -316,3 +343,130 @@ def test_a_host_that_goes_down_takes_its_port_along_and_the_client_is_told(tmp_p
             assert ask(port, b"x") == b"x."
             host.drop_connections()
             until(lambda: ask(port, b"y") == b"y.")
+
+
+@pytest.fixture
+def keys(place: SshSetting) -> Iterator[dict[str, str]]:
+    """An agent of the client's with one key: the variables that name it."""
+    key = place.client / "lent"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    with place.agent() as agent:
+        subprocess.run(["ssh-add", "-q", key], check=True, env={**os.environ, **agent})
+        yield agent
+
+
+def test_an_agent_is_lent_and_its_use_is_recorded(place: SshSetting, keys: dict[str, str]) -> None:
+    done = place.ssh("lending", "ssh-add -l", "-A", more=keys)
+    assert "ED25519" in done.stdout, done.stderr
+    asked = of_kind(place, "lending", EventKind.REQUEST_PERMITTED)
+    assert {"verb": "agent", "object": "target", "kind": "resource"} in asked[0]["actions"]
+    (used,) = of_kind(place, "lending", EventKind.CONNECTION_CLOSED)
+    assert (used["request"], used["to"]) == (1, "agent")
+    assert used["bytes_to_host"] > 50
+
+
+def test_lending_an_agent_is_held_with_its_command(place: SshSetting, keys: dict[str, str]) -> None:
+    mark = place.host.mark()
+    with place.start("asking", "ssh-add -l", "-A", more=keys) as running:
+        waiting = place.waiting("asking")
+        assert place.host.commands_since(mark) == []
+        place.own.ask("lead", "POST", f"/v1/approvals/{waiting}/approve", {"reason": "yes"})
+        out, said = running.communicate(timeout=60)
+    assert "ED25519" in out, said
+
+
+def test_an_agent_is_lent_for_as_long_as_its_command_runs(
+    place: SshSetting, keys: dict[str, str]
+) -> None:
+    path = place.client / "mux-a"
+    with place.master("lending", path, "-A", more=keys):
+        options = ("-A", "-o", f"ControlPath={path}")
+        done = place.ssh("lending", "printenv SSH_AUTH_SOCK", *options, token="-", more=keys)
+        socket_path = done.stdout.strip()
+        assert socket_path, done.stderr
+        # sshd keeps its socket; the gate lends nothing through it.
+        ask_it = f"SSH_AUTH_SOCK={socket_path} timeout 20 ssh-add -l 2>&1 || true"
+        assert "ED25519" not in place.host.run(ask_it)
+        with place.start("lending", "sleep 30", *options, token="-", more=keys) as running:
+            until(lambda: "ED25519" in place.host.run(ask_it))
+            running.terminate()
+            running.communicate(timeout=30)
+
+
+def test_windows_are_shown(place: SshSetting, tmp_path: Any) -> None:
+    if shutil.which("xauth") is None:
+        pytest.skip("xauth is not installed: apt-get install xauth")
+    real, seen = os.urandom(16), bytearray()
+
+    def display(client: socket.socket) -> None:
+        while len(seen) < 48:
+            seen.extend(client.recv(100))
+        client.sendall(b"welcome")
+
+    program = place.home / "window"
+    program.write_text(WINDOW)
+    program.chmod(0o755)
+    with serving(display) as server:
+        name, proof = f"localhost:{server.port - 6000}", tmp_path / "proof"
+        line = ["xauth", "-q", "-f", proof, "add", name, "MIT-MAGIC-COOKIE-1", real.hex()]
+        subprocess.run(line, check=True)
+        more = {"DISPLAY": name, "XAUTHORITY": str(proof)}
+        done = place.ssh("lending", str(program), "-Y", more=more)
+    assert done.stdout == "welcome\n", done.stderr
+    # The host's programs prove themselves by a cookie of this channel's; the client knows the real.
+    assert real in seen
+    (used,) = of_kind(place, "lending", EventKind.CONNECTION_CLOSED)
+    assert (used["to"], used["bytes_to_host"]) == ("x11", 7)
+
+
+@pytest.mark.parametrize("option", ["-A", "-Y"])
+def test_a_command_runs_without_what_no_rule_lets_it_be_lent(
+    place: SshSetting, option: str, keys: dict[str, str]
+) -> None:
+    more = {**keys, "DISPLAY": "localhost:3"}
+    done = place.ssh("tunnels", "echo well", option, more=more)
+    assert done.stdout == "well\n"
+    what = {"-A": "agent forwarding", "-Y": "X11 forwarding"}[option]
+    assert what in place.refused("tunnels")
+
+
+async def test_refused_connections_are_not_counted_as_open(place: SshSetting) -> None:
+    async with await asyncssh.connect(
+        "localhost", place.port, username="tunnels", password=place.grant("tunnels"), config=None,
+        known_hosts=str(place.client / "known_hosts"), client_keys=None, agent_path=None,
+    ) as client:  # fmt: skip
+        for _ in range(MAX_CHANNELS + 20):
+            with pytest.raises(asyncssh.ChannelOpenError, match="taskgate: "):
+                await client.open_connection("10.0.0.1", 22)
+        with serving(echo) as server:
+            _, writer = await client.open_connection("127.0.0.1", server.port)
+            writer.close()
+
+
+@pytest.mark.cap("MAX_CHANNELS")
+async def test_connections_and_ports_count_as_channels(place: SshSetting) -> None:
+    async with await asyncssh.connect(
+        "localhost", place.port, username="tunnels", password=place.grant("tunnels"), config=None,
+        known_hosts=str(place.client / "known_hosts"), client_keys=None, agent_path=None,
+    ) as client:  # fmt: skip
+        with serving(echo) as server:
+            listener = await client.forward_remote_port("localhost", 0, "127.0.0.1", server.port)
+            process = await client.create_process("sleep 60")
+            held = []
+            for _ in range(MAX_CHANNELS - 2):
+                held.append(await client.open_connection("127.0.0.1", server.port))
+            with pytest.raises(asyncssh.ChannelOpenError, match="too many channels"):
+                await client.open_connection("127.0.0.1", server.port)
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await client.create_process("sleep 60")
+            # What comes in at the host is one more too.
+            assert await asyncio.to_thread(ask, listener.get_port(), b"x") == b""
+            process.close()
+            await process.wait_closed()
+            until_free = 0
+            while not await asyncio.to_thread(ask, listener.get_port(), b"x"):
+                until_free += 1
+                assert until_free < 300
+            for _, writer in held:
+                writer.close()

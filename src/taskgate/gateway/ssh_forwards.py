@@ -5,12 +5,12 @@ the host makes one; counted, and cut with the session.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
-from taskgate.model.action import Request
+from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import Denied, NotRecorded, TaskgateError, Unreadable
@@ -37,15 +37,16 @@ class Means:
 
 @dataclass(slots=True)
 class _Carried:
-    """One link, by request `number`. `began` is monotonic, None until a side of it is asked for;
-    `port` is where it came in if the host asked for it, `origin` where it says it is from."""
+    """One link, by request `number`. `began` is monotonic, None until a side of it is asked for.
+    What the host asked for is part of an earlier request: `came` tells of it, `actions` are judged
+    again."""
 
     task: asyncio.Task[None]
     number: int = 0
     began: float | None = None
     statement_s: float | None = None
-    port: "_Port | None" = None
-    origin: str = ""
+    came: dict[str, str] = field(default_factory=dict)
+    actions: tuple[Action, ...] = ()
     finished: bool = False
 
 
@@ -54,7 +55,7 @@ class _Port:
     """A port of the host's that the client listens on, by request `number`."""
 
     task: asyncio.Task[None]
-    request: Request | None = None
+    actions: tuple[Action, ...] = ()
     number: int = 0
     began: float | None = None
     connections: int = 0
@@ -117,8 +118,9 @@ class Forwards:
         port, gate, why = self._ports[listening], self.gate, ""
         try:
             with self._recorded(f"listening on {_spelled(wanted)} for the client"):
-                port.request, at = listen_request(wanted, gate.info.resource)
-            port.number, _ = await self._admitted(port.request)
+                request, at = listen_request(wanted, gate.info.resource)
+            port.actions = request.actions
+            port.number, _ = await self._admitted(request)
             host = await self._means.reach()
             await gate.recording.settle()
             port.began = self._clock.monotonic()
@@ -139,32 +141,38 @@ class Forwards:
             self._ports.pop(listening, None)
             self.last_active = self._clock.monotonic()
 
-    # What comes in at the host.
+    # What the host asks, within what was permitted.
 
     def _came(self, link: Link, port: _Port, origin: Endpoint) -> None:
+        port.connections += 1
+        self._back(link, port.number, port.actions, {"from": _spelled(origin)})
+
+    def lent(self, link: Link, number: int, action: Action) -> None:
+        """The host uses what request `number` lends it."""
+        self._back(link, number, (action,), {"to": action.verb})
+
+    def _back(
+        self, link: Link, number: int, actions: tuple[Action, ...], came: dict[str, str]
+    ) -> None:
         if self._over:
             link.refuse("the session has ended")
             return
         self.last_active = self._clock.monotonic()
         task = self._means.spawn(self._take(link))
-        self._links[link] = _Carried(task, port.number, port=port, origin=_spelled(origin))
+        self._links[link] = _Carried(task, number, came=came, actions=actions)
 
     async def _take(self, link: Link) -> None:
         carried, gate = self._links[link], self.gate
         try:
-            port = carried.port
-            if port is None or port.request is None:
-                return
-            decision = gate.judge(port.request.actions)
+            decision = gate.judge(carried.actions)
             error = gate.ended()
             if error is None and decision.outcome is Outcome.DENY:
                 error = Denied(decision.reason, rule=decision.rule, hint=decision.hint)
             if error is not None:
-                gate.refuse(f"a connection from {carried.origin}", error)
+                gate.refuse("a connection " + " ".join(*carried.came.items()), error)
                 gate.recording.flush()
                 raise error
-            port.connections += 1
-            facts = {"request": carried.number, "from": carried.origin}
+            facts = {"request": carried.number} | carried.came
             gate.note(EventKind.CONNECTION_OPENED, facts)
             gate.recording.flush()
             await gate.recording.settle()
@@ -239,10 +247,10 @@ class Forwards:
         tallies = self.gate.signals.tallies
         tallies.bytes_to_resource += link.bytes_to_host
         tallies.bytes_to_client += link.bytes_to_client
-        if carried.port is None:
+        if not carried.came:
             self.gate.finished(carried.number, facts)
         else:
-            facts |= {"request": carried.number, "from": carried.origin}
+            facts |= {"request": carried.number} | carried.came
             self.gate.note(EventKind.CONNECTION_CLOSED, facts)
         self.gate.recording.flush()
 

@@ -315,6 +315,15 @@ class _Visit:
         if self._session is not None:
             self._session.closed(channel)
 
+    def may_lend(self, verb: str) -> bool:
+        return self._session is not None and self._session.may_lend(verb)
+
+    def lent(self, channel: ClientChannel, link: Link, verb: str) -> None:
+        if self._session is not None:
+            self._session.lent(channel, link, verb)
+        else:
+            link.refuse("nobody has signed in")
+
     def refused(self, what: str) -> None:
         if self._session is not None:
             self._session.refused(what)

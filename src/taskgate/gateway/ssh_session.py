@@ -36,12 +36,14 @@ from taskgate.protocols.ssh.conversation import (
     ClientLine,
     Ended,
     Host,
+    Link,
     Start,
 )
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
-from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest
+from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest, lent_action
 
 _log = structlog.get_logger(__name__)
+_LENT = {"agent": "agent forwarding", "x11": "X11 forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,23 @@ class SshSession:
         except NotRecorded as problem:
             self._end(problem, problem.message)
 
+    def may_lend(self, verb: str) -> bool:
+        """Whether some rule lets the host use the client's `agent` or `x11`; the command it is lent
+        for is judged with it."""
+        action = lent_action(verb, self.gate.info.resource)
+        if self.gate.judge((action,)).outcome is not Outcome.DENY:
+            return True
+        self.refused(_LENT[verb])
+        return False
+
+    def lent(self, channel: ClientChannel, link: Link, verb: str) -> None:
+        """The host uses what a channel lends it."""
+        run = self._runs.get(channel)
+        if run is None:
+            link.refuse("nothing is lent any more")
+            return
+        self.forwards.lent(link, run.number, lent_action(verb, self.gate.info.resource))
+
     def _tell(self, message: str, hint: str = "") -> None:
         """What belongs to no channel: on those that are open, or beside them."""
         text = notice(message, hint)
@@ -232,6 +251,8 @@ class SshSession:
                 terminal=channel.asked.terminal,
                 environment=asked.environment,
                 max_bytes=most,
+                agent=channel.asked.agent,
+                x11=channel.asked.x11,
             )
             if decision.masks:
                 terminal = channel.asked.terminal is not None

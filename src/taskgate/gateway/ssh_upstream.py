@@ -128,6 +128,13 @@ class SshUpstream:
         )
         return found, {}
 
+    def _lends(self, start: Start | None, verb: str) -> bool:
+        """Whether what runs may use the client's agent or display; without `start`, whether any
+        command of the task's may."""
+        if start is None:
+            return self.gate.speaks_of((verb,))
+        return start.agent if verb == "agent" else start.x11 is not None
+
     def _minted(
         self, resource: Resource, start: Start | None, through: HostConnection | None
     ) -> tuple[HostCredential, dict[str, Any]]:
@@ -153,6 +160,8 @@ class SshUpstream:
             permit_pty=pty and not on_the_way,
             permit_port_forwarding=on_the_way
             or (start in (None, _NO_COMMAND) and self.gate.speaks_of(FORWARD_VERBS)),
+            permit_agent_forwarding=not on_the_way and self._lends(start, "agent"),
+            permit_x11_forwarding=not on_the_way and self._lends(start, "x11"),
         )
         made = mint(self._keys.authority, fields)
         principals = list(fields.principals)

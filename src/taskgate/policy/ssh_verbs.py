@@ -43,6 +43,10 @@ _VERBS = (
              " there; `0.0.0.0` is every address, port `*` also one that the host picks", _E),
     VerbSpec("socket", "a connection to a Unix socket at the host (`ssh -L PORT:/path`), by its"
              " path as written; links at the host are not followed up", _P),
+    VerbSpec("agent", "lend the client's key agent to the host (`ssh -A`), by the resource's name:"
+             " whoever is root there can use its keys meanwhile", _S),
+    VerbSpec("x11", "show windows of the host's programs (`ssh -X`), by the resource's name: they"
+             " may read the client's screen and keys", _S),
 )  # fmt: skip
 
 SSH = RuleVocabulary(

@@ -13,7 +13,7 @@ CLOCK_SKEW_S = 60.0
 class CertificateFields:
     """Times are seconds since the epoch. `key_id` is what the host's log shows of it. Without
     `source_addresses` it is good from anywhere, without `force_command` for any command. What is
-    not named here (agents, X11, the account's own rc file) it never permits."""
+    not named here (the account's own rc file) it never permits."""
 
     serial: int
     key_id: str
@@ -24,6 +24,8 @@ class CertificateFields:
     source_addresses: tuple[str, ...] = ()
     permit_pty: bool = False
     permit_port_forwarding: bool = False
+    permit_agent_forwarding: bool = False
+    permit_x11_forwarding: bool = False
 
 
 def key_id(person: str, task: str, session: str) -> str:

@@ -22,14 +22,28 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True)
+class X11:
+    """Windows that a client offers to show (RFC 4254, section 6.3.1). `cookie` is what programs of
+    the host prove themselves by to the client; it is made for this one channel."""
+
+    single_connection: bool
+    protocol: bytes
+    cookie: bytes = field(repr=False)
+    screen: int
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What a channel is for (RFC 4254, section 6.5): a command, a subsystem, or, with neither, a
-    shell. `environment` is what the client wants set."""
+    shell. `environment` is what the client wants set; `agent` and `x11` what it lends, as far as
+    some rule is about it."""
 
     command: str | None = None
     subsystem: str | None = None
     terminal: Terminal | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    agent: bool = False
+    x11: X11 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,8 @@ class Start:
     terminal: Terminal | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int | None = None
+    agent: bool = False
+    x11: X11 | None = None
 
     @property
     def what(self) -> str:
@@ -374,6 +390,14 @@ class Visitor(Protocol):
 
     def listen(self, listening: Listening, at: Endpoint) -> None:
         """The client wants to be reached by a port of the host's."""
+        ...
+
+    def may_lend(self, verb: str) -> bool:
+        """Whether some rule lets the host use the client's `agent` or `x11`. Recorded if none."""
+        ...
+
+    def lent(self, channel: ClientChannel, link: Link, verb: str) -> None:
+        """The host, or something there, uses what a channel lends it."""
         ...
 
     def refused(self, what: str) -> None:

@@ -44,6 +44,7 @@ def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
     command = read_command(_command(asked))
     kept, left_out = _variables(asked, permits)
     actions = (*command.actions, *_settings(kept), *_terminal(asked, command))
+    actions = (*actions, *_lent(asked, resource))
     request = command.request(resource, actions, _around(asked, kept))
     return ExecRequest(request, command.sent, kept, left_out)
 
@@ -58,7 +59,7 @@ def open_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
     kept, left_out = _variables(asked, permits)
     seen = (*read.actions, *_terminal(asked, read))
     advisory = (action if action.via else replace(action, via=OPEN) for action in seen)
-    actions = (shell_tier(OPEN), *advisory, *_settings(kept))
+    actions = (shell_tier(OPEN), *advisory, *_settings(kept), *_lent(asked, resource))
     command = Command(read.text, read.text, actions)
     request = command.request(resource, actions, (*_around(asked, kept), OPEN))
     return ExecRequest(request, command.sent, kept, left_out, OPEN)
@@ -69,7 +70,7 @@ def shell_request(
 ) -> ExecRequest:
     """A shell of that tier."""
     kept, left_out = _variables(asked, permits)
-    actions = (shell_tier(tier), *_settings(kept))
+    actions = (shell_tier(tier), *_settings(kept), *_lent(asked, resource))
     command = Command(f"shell ({tier})", "", actions)
     request = command.request(resource, actions, (*_around(asked, kept), f"shell {tier}"))
     return ExecRequest(request, None, kept, left_out, tier)
@@ -124,7 +125,22 @@ def _settings(kept: dict[str, str]) -> tuple[Action, ...]:
 def _around(asked: Asked, kept: dict[str, str]) -> tuple[str, ...]:
     """What an approval is bound to beside the text."""
     bound = tuple(f"{name}={value}" for name, value in sorted(kept.items()))
-    return bound if asked.terminal is None else (*bound, "terminal")
+    with_it = (
+        ("terminal", asked.terminal is not None),
+        ("agent", asked.agent),
+        ("x11", asked.x11 is not None),
+    )
+    return (*bound, *(name for name, there in with_it if there))
+
+
+def _lent(asked: Asked, resource: str) -> tuple[Action, ...]:
+    """What the client lends to the host while its request runs there."""
+    lent = {"agent": asked.agent, "x11": asked.x11 is not None}
+    return tuple(lent_action(verb, resource) for verb, is_lent in lent.items() if is_lent)
+
+
+def lent_action(verb: str, resource: str) -> Action:
+    return Action(verb, resource, "resource", write=True)
 
 
 def _terminal(asked: Asked, command: Command) -> tuple[Action, ...]:

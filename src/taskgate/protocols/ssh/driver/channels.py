@@ -4,19 +4,23 @@ does not take what it is sent."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
 
 import asyncssh
 from asyncssh import SSHClientChannel, SSHServerChannel
+from asyncssh.packet import Boolean, String, UInt32
 
 from taskgate.model.errors import TaskgateError
 from taskgate.model.limits import MAX_CHANNEL_VARIABLES, MAX_VARIABLE_BYTES
-from taskgate.protocols.ssh.conversation import Asked, Ended, Stream, Terminal, Visitor
+from taskgate.protocols.ssh.conversation import X11, Asked, Ended, Start, Stream, Terminal, Visitor
+from taskgate.protocols.ssh.driver.forwards import CHANNEL, JoinedLink, Side
 
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 MAX_PACKET_BYTES: Final = 32 * 1024
 _END_OUTPUT_S: Final = 0.2
+_TERMINAL_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 
 
 class GateChannel(SSHServerChannel[bytes]):
@@ -25,6 +29,9 @@ class GateChannel(SSHServerChannel[bytes]):
     visitor: Visitor
     # Whether there is a host by now that reads what the client sends.
     joined = False
+    # What the client lends to the host.
+    agent = False
+    x11: X11 | None = None
 
     def resume_reading(self) -> None:
         # asyncssh begins to read as soon as a command is accepted.
@@ -41,12 +48,18 @@ class GateChannel(SSHServerChannel[bytes]):
         return True
 
     def _process_x11_req_request(self, packet: Any) -> bool:
-        self.visitor.refused("X11 forwarding")
-        return False
+        single, protocol, cookie = packet.get_boolean(), packet.get_string(), packet.get_string()
+        screen = packet.get_uint32()
+        packet.check_end()
+        if self.x11 is not None or not self.visitor.may_lend("x11"):
+            return False
+        self.x11 = X11(single, protocol, cookie, screen)
+        return True
 
     def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: Any) -> None:
-        self.visitor.refused("agent forwarding")
-        self._report_response(False)
+        packet.check_end()
+        self.agent = self.agent or self.visitor.may_lend("agent")
+        self._report_response(self.agent)
 
 
 class FarEnd(Protocol):
@@ -97,6 +110,10 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def pty_requested(
         self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
     ) -> bool:
+        if not _TERMINAL_TYPE.match(term_type):
+            # It becomes a variable of the host's (TERM) that names a file there.
+            self._visitor.refused("a terminal whose type is no plain name")
+            return False
         columns, rows, width, height = term_size
         self._terminal = Terminal(term_type, columns, rows, width, height, dict(term_modes))
         return True
@@ -117,8 +134,9 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         if channel is None:
             return
         self.asked = Asked(
-            self._command, self._subsystem, self._terminal, dict(channel.get_environment())
-        )
+            self._command, self._subsystem, self._terminal, dict(channel.get_environment()),
+            channel.agent, channel.x11,
+        )  # fmt: skip
         self._visitor.opened(self)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
@@ -174,6 +192,23 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._visitor.closed(self)
 
     # What the gateway and the host's side ask.
+
+    def lend(self, verb: str) -> JoinedLink | None:
+        """A link to the client's agent or windows; None where there may be no more."""
+        if self._channel is None or not self._visitor.may_open():
+            return None
+        connection = self._channel.get_connection()
+
+        async def to_client(session: Callable[[], Side]) -> None:
+            if verb == "agent":
+                await connection.create_agent_channel(**CHANNEL).open(session)
+            else:
+                # The host's word for who it is from is hearsay.
+                await connection.create_x11_channel(**CHANNEL).open(session, "127.0.0.1", 0)
+
+        link = JoinedLink(self._visitor, to_client)
+        self._visitor.lent(self, link, verb)
+        return link
 
     @property
     def seconds_silent(self) -> float:
@@ -243,10 +278,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 class HostSide(asyncssh.SSHClientSession[bytes]):
     """The host's end. `ended` is done once its channel is closed."""
 
-    def __init__(self, client: ClientSide, max_bytes: int | None) -> None:
-        """`max_bytes` is the most that the client is given; past it the command ends."""
+    def __init__(self, client: ClientSide, start: Start) -> None:
+        """Past `start.max_bytes` the command ends."""
         self._client = client
-        self._max_bytes = max_bytes
+        self._start = start
+        self._max_bytes = start.max_bytes
         self._over = False
         self._channel: SSHClientChannel[bytes] | None = None
         self._status: int | None = None
@@ -256,6 +292,14 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
 
     def connection_made(self, chan: SSHClientChannel[bytes]) -> None:
         self._channel = chan
+        # asyncssh would lend this machine's own.
+        if self._start.agent:
+            chan._send_request(b"auth-agent-req@openssh.com")
+        if (x11 := self._start.x11) is not None:
+            chan._send_request(
+                b"x11-req", Boolean(x11.single_connection), String(x11.protocol),
+                String(x11.cookie), UInt32(x11.screen),
+            )  # fmt: skip
 
     def session_started(self) -> None:
         self._client.join(self)

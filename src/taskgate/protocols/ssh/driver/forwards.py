@@ -124,6 +124,8 @@ class JoinedLink:
         if not self._answer.done():
             self._answer.set_result((code, text))
             self._asking.connection_lost(None)
+            if self._asking.other.channel is None:
+                self._asking.other.connection_lost(None)
 
     async def reach_client(self, max_bytes: int | None = None) -> None:
         """See `conversation.Link`."""

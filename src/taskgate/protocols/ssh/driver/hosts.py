@@ -4,12 +4,12 @@ SSH configuration."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import asyncssh
-from asyncssh.constants import OPEN_RESOURCE_SHORTAGE
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE
 from asyncssh.listener import SSHTCPClientListener
 
 from taskgate.model.errors import BadConfig, UpstreamFault
@@ -55,6 +55,13 @@ class HostConnection:
         self._connection = connection
         self._through = through
         self._where = _where(resource, through)
+        # The channels that lend something to the host while they run.
+        self._lenders: dict[ClientSide, Start] = {}
+        # asyncssh would give the host what this machine has.
+        vars(connection).update(
+            _process_auth_agent_at_openssh_dot_com_open=self._agent_wanted,
+            _process_x11_open=self._x11_wanted,
+        )
         key = connection.get_server_host_key()
         self.host_key = key.get_fingerprint() if key is not None else ""
 
@@ -63,11 +70,13 @@ class HostConnection:
     ) -> Ended:
         """See `conversation.Host`."""
         client = cast(ClientSide, channel)
-        side = HostSide(client, start.max_bytes)
+        side = HostSide(client, start)
         if stream is not None:
             client.stream = stream
             stream.attach(side)
         try:
+            if start.agent or start.x11 is not None:
+                self._lenders[client] = start
             await self._connection.create_session(
                 lambda: side, start.command, subsystem=start.subsystem, env=_variables(start),
                 send_env=(), encoding=None, window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES,
@@ -80,7 +89,21 @@ class HostConnection:
                 hint="the host's own log may say why",
             ) from None
         finally:
+            self._lenders.pop(client, None)
             side.close()
+
+    def _agent_wanted(self, packet: Any) -> Any:
+        packet.check_end()
+        lender = next((c for c, start in reversed(self._lenders.items()) if start.agent), None)
+        link = _lent(lender, "agent")
+        return self._connection.create_agent_channel(**CHANNEL), link
+
+    def _x11_wanted(self, packet: Any) -> Any:
+        packet.get_string(), packet.get_uint32()
+        packet.check_end()
+        lender = next((c for c, start in reversed(self._lenders.items()) if start.x11), None)
+        link = _lent(lender, "x11")
+        return self._connection.create_x11_channel(**CHANNEL), link
 
     async def connect(self, link: Link, to: Target, max_bytes: int | None = None) -> None:
         """See `conversation.Host`."""
@@ -111,7 +134,7 @@ class HostConnection:
         def came(orig_host: str, orig_port: int) -> Any:
             link = port.link(orig_host, orig_port)
             if link is None:
-                raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels")
+                return _too_many()
             arrived(link, Endpoint(orig_host, orig_port))
             return link.asked()
 
@@ -167,6 +190,18 @@ class HostConnection:
     def tunnel(self) -> asyncssh.SSHClientConnection:
         """What another connection goes through."""
         return self._connection
+
+
+async def _too_many() -> Side:
+    # Said here and not at once: asyncssh has made the channel by then, and lets go of it this way.
+    raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels are open")
+
+
+def _lent(lender: ClientSide | None, verb: str) -> Awaitable[Side]:
+    link = lender.lend(verb) if lender is not None else None
+    if link is None:
+        raise asyncssh.ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "nothing is lent")
+    return link.asked()
 
 
 def _variables(start: Start) -> dict[bytes | str, bytes | str]:

@@ -35,8 +35,8 @@ def mint(authority: bytes, fields: CertificateFields) -> Minted:
         source_address=fields.source_addresses or None,
         permit_pty=fields.permit_pty,
         permit_port_forwarding=fields.permit_port_forwarding,
-        permit_x11_forwarding=False,
-        permit_agent_forwarding=False,
+        permit_x11_forwarding=fields.permit_x11_forwarding,
+        permit_agent_forwarding=fields.permit_agent_forwarding,
         permit_user_rc=False,
     )
     return Minted(

@@ -1,7 +1,7 @@
 """Host keys that were trusted when they were first seen.
 
 Revision ID: 0008
-Revises: 0006
+Revises: 0007
 """
 
 import sqlalchemy as sa
