@@ -50,12 +50,13 @@ format: setup ## Lay the code out as lint wants it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+BENCH = $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 .PHONY: bench
-bench: setup ## Measure direct, relay, pgbouncer and gate; QUICK=1 takes a few minutes
-	@scripts/system-packages.sh postgresql-15 pgbouncer
+bench: setup ## Measure the gate beside other ways; QUICK=1 takes minutes, ONLY=ssh one part
+	@scripts/system-packages.sh postgresql-15 pgbouncer openssh-server openssh-client rsync
 	@if scripts/compile.sh; then \
-	  $(BIN)/python -m bench --compiled build/compiled $(if $(QUICK),--quick); \
-	else $(BIN)/python -m bench $(if $(QUICK),--quick); fi
+	  $(BIN)/python -m bench --compiled build/compiled $(BENCH); \
+	else $(BIN)/python -m bench $(BENCH); fi
 
 .PHONY: compile
 compile: setup ## Compile the hot modules into build/compiled (needs a C compiler)

@@ -25,6 +25,10 @@ class Watched:
     def rss_kib(self) -> int:
         return sum(self._status(pid, "VmRSS") for pid in self._family())
 
+    def pss_kib(self) -> int:
+        """As RSS, but what several processes share is divided among them (proc_pid_smaps(5))."""
+        return sum(self._shared(pid) for pid in self._family())
+
     def peak_rss_kib(self) -> int:
         """The highest RSS since `forget_peak`."""
         return sum(self._status(pid, "VmHWM") for pid in self._family())
@@ -46,6 +50,12 @@ class Watched:
         # The command's name may hold spaces; fields count from the last parenthesis.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def _shared(self, pid: int) -> int:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+        return 0
 
     def _status(self, pid: int, key: str) -> int:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -24,12 +24,17 @@ def under_load(seconds: int) -> str:
                 run_pgbench(pgbench, way.target, Load(mode, 8, 3))
                 gate.signal(signal.SIGUSR2)
                 figures = run_pgbench(pgbench, way.target, Load(mode, 8, seconds))
-            out = io.StringIO()
-            stats = pstats.Stats(str(target), stream=out)
-            stats.sort_stats("tottime").print_stats(40)
-        # Only what the repository may know: no machine's paths.
-        text = _PATHS.sub("", out.getvalue())
-        text = "\n".join(line.rstrip() for line in text.splitlines() if "/tmp/" not in line)
+            text = table(target)
         head = f"pgbench -S -M {mode} -c 8: {figures.transactions:,} statements under cProfile"
         sections.append(f"== {head}\n{text}\n")
     return "\n".join(sections)
+
+
+def table(profile: Path) -> str:
+    """The forty most expensive functions of a profile, by the time spent in them alone."""
+    out = io.StringIO()
+    stats = pstats.Stats(str(profile), stream=out)
+    stats.sort_stats("tottime").print_stats(40)
+    # Only what the repository may know: no machine's paths.
+    text = _PATHS.sub("", out.getvalue())
+    return "\n".join(line.rstrip() for line in text.splitlines() if "/tmp/" not in line)

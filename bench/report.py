@@ -181,7 +181,10 @@ def _page(run: Run, limits: str) -> list[str]:
         "|---|---|---|",
     ]
     lines += [f"| {i.way} | {i.sessions:,} | {i.kib_each:.0f} |" for i in run.idle]
-    lines += ["", "A profile of the gate under load: [profile.txt](profile.txt)."]
+    lines += [
+        "", "A profile of the gate under load: [profile.txt](profile.txt).", "",
+        "SSH has a page of its own: [ssh.md](ssh.md).",
+    ]  # fmt: skip
     return lines
 
 

@@ -29,7 +29,13 @@ def host() -> Iterator[Host]:
         Path(name).chmod(0o755)
         (Path(name) / "key").write_text(KEYS.gate)
         (Path(name) / "key").chmod(0o600)
-        made = Host(Path(name) / "host", port=free_port(), account=server_account(), keys=KEYS)
+        made = Host(
+            Path(name) / "host",
+            port=free_port(),
+            page_port=free_port(),
+            account=server_account(),
+            keys=KEYS,
+        )
         (Path(name) / "known").write_text(f"[127.0.0.1]:{made.port} {public_key(KEYS.host)}\n")
         made.start()
         yield made
@@ -138,6 +144,14 @@ def test_scp_sees_the_folder_as_the_whole(host: Host, tmp_path: Path) -> None:
     assert scp(f"{far}/../../../../../../../etc/passwd", str(tmp_path / "no")).returncode != 0
 
 
+def test_it_connects_to_its_own_page_and_nowhere_else(host: Host) -> None:
+    request = "GET / HTTP/1.0\r\n\r\n"
+    there = ("-W", f"localhost:{host.page_port}")
+    assert "2 June 2025" in ssh(host, options_=there, stdin=request).stdout
+    away = ssh(host, options_=("-W", "192.0.2.1:80"), stdin=request)
+    assert "open failed" in away.stderr
+
+
 def test_the_service_is_a_pretended_one_and_says_so(host: Host) -> None:
     assert "a demo" in ssh(host, "systemctl status web").stdout
     said = ssh(host, "systemctl restart web && journalctl -u web -n 1")
@@ -155,20 +169,25 @@ def test_what_was_changed_is_there_after_a_stop(host: Host) -> None:
 
 
 def test_a_taken_port_is_an_error_with_the_servers_words(host: Host, tmp_path: Path) -> None:
-    twin = Host(tmp_path / "twin", port=host.port, account=server_account(), keys=KEYS)
+    twin = Host(
+        tmp_path / "twin",
+        port=host.port,
+        page_port=free_port(),
+        account=server_account(),
+        keys=KEYS,
+    )
     with pytest.raises(HostFault, match="address already in use"):
         twin.start()
 
 
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    port = free_port()
     script = textwrap.dedent(f"""
         import time
         from pathlib import Path
         from taskgate.demo.cluster import server_account
         from taskgate.demo.host import Host, HostKeys, new_key
-        host = Host(Path({str(tmp_path / "host")!r}), port={port}, account=server_account(),
-                    keys=HostKeys(new_key(), new_key()))
+        host = Host(Path({str(tmp_path / "host")!r}), port={free_port()}, page_port={free_port()},
+                    account=server_account(), keys=HostKeys(new_key(), new_key()))
         host.start()
         print(host._process.pid, flush=True)
         time.sleep(60)

@@ -60,7 +60,7 @@ def test_notes_sometimes_hold_a_card_or_an_address(pg18: Server, servers: Server
 
 
 def test_the_policy_is_valid_and_everybody_in_it_has_somebody() -> None:
-    policy = load_files(policy_files(15432, 12222, public_key(new_key())))
+    policy = load_files(policy_files(15432, 12222, 18000, public_key(new_key())))
     assert policy.resources["shop"].port == 15432
     assert policy.resources["web-1"].port == 12222
     groups = {group for person in PEOPLE for group in person.groups}
@@ -71,7 +71,7 @@ def test_the_policy_is_valid_and_everybody_in_it_has_somebody() -> None:
 
 
 def test_no_person_both_administers_and_audits() -> None:
-    policy = load_files(policy_files(15432, 12222, public_key(new_key())))
+    policy = load_files(policy_files(15432, 12222, 18000, public_key(new_key())))
     for person in PEOPLE:
         rights = {
             right

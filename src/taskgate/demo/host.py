@@ -53,9 +53,13 @@ class Host:
     """`directory` is what the host's account sees as its home and, over SFTP, as `/`; it and its
     parents must let that account through."""
 
-    def __init__(self, directory: Path, *, port: int, account: Account, keys: HostKeys) -> None:
+    def __init__(
+        self, directory: Path, *, port: int, page_port: int, account: Account, keys: HostKeys
+    ) -> None:
+        """`port` is its SSH server's, `page_port` its web page's."""
         self.directory = directory
         self.port = port
+        self.page_port = page_port
         self.log = directory.with_name("host.log")
         self._account = account
         self._keys = keys
@@ -81,6 +85,7 @@ class Host:
         root = os.geteuid() == 0
         serving = Serving(
             port=self.port,
+            page_port=self.page_port,
             root=str(self.directory),
             user=HOST_USER,
             host_key=self._keys.host,
@@ -124,7 +129,7 @@ class Host:
     def with_host_key(self, key: str) -> "Host":
         """The same host as somebody would pose as it who has not its key. Start one at a time."""
         return Host(
-            self.directory, port=self.port, account=self._account,
+            self.directory, port=self.port, page_port=self.page_port, account=self._account,
             keys=HostKeys(key, self._keys.gate),
         )  # fmt: skip
 

@@ -63,6 +63,7 @@ class Settled:
     api_port: int
     ssh_port: int
     web_port: int
+    page_port: int
     database_at: str
     role_password: str = field(repr=False)
     web_host_key: str = field(repr=False)
@@ -85,6 +86,7 @@ class Shop:
         self.host = Host(
             self._database_at().with_name("host"),
             port=self._settled.web_port,
+            page_port=self._settled.page_port,
             account=self._account(),
             keys=HostKeys(self._settled.web_host_key, self._settled.web_key),
         )
@@ -167,6 +169,7 @@ class Shop:
             api_port=self._port(before.get("api_port", 8443)),
             ssh_port=self._port(before.get("ssh_port", 2222)),
             web_port=self._port(before.get("web_port", 12222)),
+            page_port=self._port(before.get("page_port", 18000)),
             database_at=before.get("database_at") or str(self._place_for_database()),
             role_password=before.get("role_password") or secrets.token_urlsafe(24),
             web_host_key=before.get("web_host_key") or new_key(),
@@ -179,7 +182,9 @@ class Shop:
 
     def _policy(self) -> dict[str, str]:
         kept = self._settled
-        return policy_files(kept.postgres_port, kept.web_port, public_key(kept.web_host_key))
+        return policy_files(
+            kept.postgres_port, kept.web_port, kept.page_port, public_key(kept.web_host_key)
+        )
 
     def _port(self, wanted: int) -> int:
         if self._own_ports:
@@ -256,11 +261,18 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def policy_files(postgres_port: int, web_port: int, web_host_key: str) -> dict[str, str]:
-    """The demo's policy, with where its database and its host are filled in, and the host's key."""
+def policy_files(
+    postgres_port: int, web_port: int, page_port: int, web_host_key: str
+) -> dict[str, str]:
+    """The demo's policy, with where its database, its host and the host's page are, and the host's
+    key."""
     folder = resources.files("taskgate.demo").joinpath("policy")
-    filled = {"{port}": str(postgres_port), "{web_port}": str(web_port),
-              "{web_host_key}": web_host_key}  # fmt: skip
+    filled = {
+        "{port}": str(postgres_port),
+        "{web_port}": str(web_port),
+        "{page_port}": str(page_port),
+        "{web_host_key}": web_host_key,
+    }
     return {
         entry.name: _filled(entry.read_text("utf-8"), filled)
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)

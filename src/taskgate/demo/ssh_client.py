@@ -1,5 +1,5 @@
 """The demo's stand-in for OpenSSH's `ssh` and `scp`, for a machine that has neither:
-`python -m taskgate.demo.ssh_client ssh -F CONFIG [-p PORT] [-t] HOST [COMMAND...]`
+`python -m taskgate.demo.ssh_client ssh -F CONFIG [-p PORT] [-t] [-W HOST:PORT] HOST [COMMAND...]`
 
 It does what the demo prints and no more. It reads OpenSSH's configuration, so the gate's host key
 is checked here too, and asks `SSH_ASKPASS` for the password, as ssh does.
@@ -42,9 +42,26 @@ async def _run(program: str, asked: argparse.Namespace) -> int:
     try:
         if program == "scp":
             return await _scp(connection, *words)
+        if asked.through:
+            return await _through(connection, asked.through)
         return await _ssh(connection, words[1:], asked.terminal)
     finally:
         connection.close()
+
+
+async def _through(connection: asyncssh.SSHClientConnection, place: str) -> int:
+    host, _, port = place.rpartition(":")
+    try:
+        reader, writer = await connection.open_connection(host, int(port))
+    except asyncssh.ChannelOpenError as error:
+        prohibited = error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
+        kind = "administratively prohibited" if prohibited else "connect failed"
+        print(f"open failed: {kind}: {error.reason}", file=sys.stderr)
+        return _CONNECTION_FAILED
+    writer.write(sys.stdin.buffer.read())
+    writer.write_eof()
+    await _copy(reader, sys.stdout.fileno())
+    return 0
 
 
 async def _ssh(
@@ -132,6 +149,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("-F", dest="config", required=True)
     parser.add_argument("-p", dest="port", type=int)
+    parser.add_argument("-W", dest="through")
     parser.add_argument("-t", dest="terminal", action="store_true")
     parser.add_argument("words", nargs=argparse.REMAINDER)
     asked = parser.parse_args(arguments)

@@ -33,10 +33,12 @@ _PASSED_ON = ("LANG", "LC_")
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the server is to do. Keys are in OpenSSH's forms. `uid` and `gid` are whom root steps
-    down to; None for anybody else."""
+    """What the server is to do. `port` is its own and `page_port` its web page's, both of
+    127.0.0.1. Keys are in OpenSSH's forms. `uid` and `gid` are whom root steps down to; None for
+    anybody else."""
 
     port: int
+    page_port: int
     root: str
     user: str
     host_key: str = field(repr=False)
@@ -57,6 +59,12 @@ class _Doorman(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return username == self._user and key == self._key
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> bool:
+        # To this host itself, as a host whose firewall lets nothing out.
+        return dest_host in ("localhost", "127.0.0.1")
 
 
 class _Files(asyncssh.SFTPServer):
@@ -253,6 +261,17 @@ def _step_down(serving: Serving) -> None:
         os.setuid(serving.uid)
 
 
+async def _show(page: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The host's web server, as much as it has of one: the page of the current release."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        await reader.readuntil(b"\r\n\r\n")
+        text = page.read_bytes()  # noqa: ASYNC240 - a line or two
+        head = f"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(text)}\r\n\r\n"
+        writer.write(head.encode() + text)
+        await writer.drain()
+    writer.close()
+
+
 async def _serve(serving: Serving) -> None:
     shells = _Shells(serving)
     root = os.fsencode(serving.root)
@@ -262,9 +281,13 @@ async def _serve(serving: Serving) -> None:
         process_factory=shells.serve, encoding=None, line_editor=False,
         sftp_factory=lambda channel: _Files(channel, chroot=root),
     )  # fmt: skip
+    page = Path(serving.root) / "srv/app/current/index.html"
+    web = await asyncio.start_server(
+        lambda reader, writer: _show(page, reader, writer), "127.0.0.1", serving.page_port
+    )
     _step_down(serving)
     print("ready", flush=True)
-    async with listening:
+    async with listening, web:
         lifeline = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)

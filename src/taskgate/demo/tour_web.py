@@ -1,5 +1,6 @@
 """The tour at the web host: commands and files over SSH."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -115,14 +116,48 @@ def host_unknown_to_gate(visitor: Visitor) -> str:
     return _said_by_gate(said)
 
 
-def session_replayed(visitor: Visitor) -> str:
+def shell_held(visitor: Visitor) -> str:
+    with visitor.start_exec(ENG, "web-shell", "ssh", "-tt", "web-1") as waiting:
+        approval = visitor.waiting_approval(LEA, "shell")
+        good(visitor.cli(LEA, "approve", approval))
+        out, err = waiting.communicate("echo six times seven is $((6 * 7))\nexit\n", PATIENCE_S)
+    must("six times seven is 42" in out, f"it said {last(out)} {last(err)}")
+    return "lea approved; a terminal at the host"
+
+
+def shell_recorded(visitor: Visitor) -> str:
+    for line in _replay_of(visitor, "web-shell", "six times seven is 42", "--json").splitlines():
+        event = json.loads(line)
+        if event["kind"] == "terminal.output" and "is 42" in event["facts"].get("text", ""):
+            return "what eng saw, and when"
+    raise NotAsPromised("what the terminal showed is not in it")
+
+
+def page_reached(visitor: Visitor) -> str:
+    asked = "GET / HTTP/1.0\r\n\r\n"
+    port, other = visitor.shop.host.page_port, visitor.shop.gate.ports.postgres
+    shown = good(
+        visitor.exec(ENG, "web-page", "ssh", "-W", f"localhost:{port}", "web-1", text_in=asked)
+    )
+    must("2 June 2025" in shown, f"it said {last(shown)}")
+    said = visitor.exec(ENG, "web-page", "ssh", "-W", f"localhost:{other}", "web-1", text_in=asked)
+    must(said.status != 0 and "prohibited" in said.err, f"it said {last(said.out + said.err)}")
+    return "the page; and no other port"
+
+
+def _replay_of(visitor: Visitor, task: str, part: str, how: str = "--at-once") -> str:
     for session in visitor.ask(AUD, "sessions", "--all"):
-        if session["task"] == "web-operate":
-            shown = good(visitor.cli(AUD, "replay", session["id"], "--at-once"))
-            if "systemctl restart web" in shown:
-                must("lea" in shown, "who approved is not in it")
-                return f"{len(shown.splitlines())} lines, with who approved"
-    raise NotAsPromised("no session with the restart was recorded")
+        if session["task"] == task:
+            shown = good(visitor.cli(AUD, "replay", session["id"], how))
+            if part in shown:
+                return shown
+    raise NotAsPromised(f"no session of {task} with {part!r} was recorded")
+
+
+def session_replayed(visitor: Visitor) -> str:
+    shown = _replay_of(visitor, "web-operate", "systemctl restart web")
+    must("lea" in shown, "who approved is not in it")
+    return f"{len(shown.splitlines())} lines, with who approved"
 
 
 STOPS = (
@@ -133,6 +168,9 @@ STOPS = (
     Stop("A log is fetched by scp", log_fetched),
     Stop("Uploads are taken, releases are not", file_left),
     Stop("A file outside the task stays there", file_unseen),
+    Stop("A shell opens once lea approves", shell_held),
+    Stop("... and its terminal is in the recording", shell_recorded),
+    Stop("A page at the host is reached by ssh -W", page_reached),
     Stop("ssh trusts no server but the gate", server_unknown_to_client),
     Stop("... nor the gate a host with another key", host_unknown_to_gate),
     Stop("Replay shows the restart", session_replayed),

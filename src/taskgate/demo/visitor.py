@@ -62,13 +62,16 @@ class Visitor:
         """`taskgate exec TASK -- scp SOURCE TARGET`"""
         return self.exec(who, task, "scp", source, target)
 
-    def exec(self, who: Person, task: str, *command: str) -> Said:
+    def exec(self, who: Person, task: str, *command: str, text_in: str = "") -> Said:
         """`taskgate exec TASK -- COMMAND...`"""
-        with self._start(
-            who, "exec", task, "--reason", "a tour of the demo", "--", *command
-        ) as running:
-            out, err = running.communicate(timeout=PATIENCE_S)
+        with self.start_exec(who, task, *command) as running:
+            out, err = running.communicate(text_in, timeout=PATIENCE_S)
         return Said(running.returncode, out, err)
+
+    def start_exec(self, who: Person, task: str, *command: str) -> "subprocess.Popen[str]":
+        """The same, not waited for; what it reads is written to its `stdin`."""
+        reason = ("--reason", "a tour of the demo")
+        return self._start(who, "exec", task, *reason, "--", *command, stdin=subprocess.PIPE)
 
     def psql_by_hand(self, task: str, token: str, statement: str) -> Said:
         """psql as the README's connection string has it, without `taskgate connect`."""
@@ -106,10 +109,12 @@ class Visitor:
 
         return eventually(found, f"nobody was asked to approve {part}")
 
-    def _start(self, who: Person, *arguments: str) -> "subprocess.Popen[str]":
+    def _start(
+        self, who: Person, *arguments: str, stdin: int = subprocess.DEVNULL
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(  # noqa: S603
             [*self.shop.gate.program, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
