@@ -23,6 +23,7 @@ from taskgate.cli import (
     mfa,
     policy,
     records,
+    replays,
     run,
     workload,
 )
@@ -71,6 +72,7 @@ run.register(app)
 workload.register(app)
 approvals.register(app)
 records.register(app)
+replays.register(app)
 policy.register(app)
 admin.register(app)
 
