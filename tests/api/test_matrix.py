@@ -54,6 +54,7 @@ CASES = [
         "POST", f"/v1/sessions/{GHOST}/terminate", only("adm"), 404, body={"why": "the matrix"}
     ),
     Case("GET", f"/v1/recordings/{GHOST}", only("rep"), 404),
+    Case("GET", f"/v1/recordings/{GHOST}/stream", only("rep"), 404),
     Case("GET", "/v1/audit/search", only("aud")),
     Case("POST", "/v1/audit/verify", only("aud")),
     Case("POST", "/v1/policy/check", only("aut", "adm"), body={"files": {}}),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.model.errors import NotFound, Unreadable
-from taskgate.recording.reader import list_recordings, read_recording, read_session
+from taskgate.recording.reader import Follower, list_recordings, read_recording, read_session
 
 from .build import TUESDAY, journal, permitted, record, sealed_file
 
@@ -78,3 +78,31 @@ def test_every_recording_is_listed_once(tmp_path: Path) -> None:
     (tmp_path / "2026/01/06/s1.tgr.zst").touch()
     names = [path.relative_to(tmp_path).as_posix() for path in list_recordings(tmp_path)]
     assert names == ["2026/01/06/s1.tgr", "open/s2.tgr"]
+
+
+def test_a_recording_is_followed_while_it_is_written(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    recording = record(log, "s1", 1)
+    follower = Follower(recording.file.path)
+    assert [entry.number for entry in follower.read()] == [1, 2, 3]
+    recording.append(permitted(2))
+    assert follower.read() == []
+    recording.flush()
+    assert [entry.number for entry in follower.read()] == [4]
+    # Sealing moves the file.
+    recording.seal(TUESDAY)
+    assert [entry.kind for entry in follower.read()] == ["recording.sealed"]
+    assert follower.sealed
+    follower.close()
+    with pytest.raises(NotFound):
+        Follower(tmp_path / "none.tgr")
+
+
+def test_a_changed_entry_ends_the_following(tmp_path: Path) -> None:
+    record(journal(tmp_path), "s1")
+    path = tmp_path / "open" / "s1.tgr"
+    path.write_bytes(path.read_bytes().replace(b"id = 2", b"id = 3"))
+    follower = Follower(path)
+    with pytest.raises(Unreadable, match="entry 4"):
+        follower.read()
+    follower.close()

@@ -1,6 +1,7 @@
 """The tier `open`: a shell at the host, and any command; recorded, not judged."""
 
 import base64
+import json
 import re
 import subprocess
 import time
@@ -11,7 +12,12 @@ import psutil
 import pytest
 
 from taskgate.model.event import EventKind
-from taskgate.model.limits import MAX_RECORDED_TERMINAL_BYTES, MAX_TERMINAL_EVENT_BYTES, MIB
+from taskgate.model.limits import (
+    MAX_PAGE_BYTES,
+    MAX_RECORDED_TERMINAL_BYTES,
+    MAX_TERMINAL_EVENT_BYTES,
+    MIB,
+)
 from tests.hosts import Host
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate
 from tests.terminals import Typist, at_terminal
@@ -237,7 +243,7 @@ def test_a_command_typed_into_a_shell_is_found_by_search(place: SshSetting) -> N
     assert [(row["session"], row["event"]) for row in found] == [(session, "terminal.input")]
 
 
-@pytest.mark.cap("MAX_RECORDED_TERMINAL_BYTES", "MAX_TERMINAL_EVENT_BYTES")
+@pytest.mark.cap("MAX_RECORDED_TERMINAL_BYTES", "MAX_TERMINAL_EVENT_BYTES", "MAX_PAGE_BYTES")
 def test_a_flood_ends_the_terminal_in_constant_memory(place: SshSetting) -> None:
     gateway = psutil.Process(place.own.pid)
     before = gateway.memory_info().rss
@@ -260,6 +266,9 @@ def test_a_flood_ends_the_terminal_in_constant_memory(place: SshSetting) -> None
     assert largest <= MAX_TERMINAL_EVENT_BYTES
     raw = next(place.own.recordings.rglob(f"*{place.newest_session('admin')}*"))
     assert raw.stat().st_size < MAX_RECORDED_TERMINAL_BYTES + MIB
+    page = place.own.ask("operator", "GET", f"/v1/recordings/{place.newest_session('admin')}")
+    assert MAX_PAGE_BYTES < len(json.dumps(page)) < MAX_PAGE_BYTES + 2 * MIB
+    assert page["next"] == page["events"][-1]["sequence"]
 
 
 def test_a_terminated_session_ends_within_a_second_and_says_why(place: SshSetting) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from taskgate.api.caller import CallerHere, PartsHere, may
@@ -18,7 +18,7 @@ from taskgate.api.shapes import (
     StandingShown,
     VoteShown,
 )
-from taskgate.api.streams import Streams
+from taskgate.api.streams import StreamsHere
 from taskgate.gateway.parts import Parts
 from taskgate.gateway.voting import ensure_may_vote, settle, stated
 from taskgate.model.approval import Approval, ApprovalState, StandingOffer, Vote
@@ -41,15 +41,8 @@ async def waiting(
     return [one for one in found if (one.mine if mine else one.may_decide)]
 
 
-def _streams_of(request: Request) -> Streams:
-    streams: Streams = request.app.state.streams
-    return streams
-
-
 @router.get("/stream")
-async def stream(
-    caller: CallerHere, parts: PartsHere, streams: Annotated[Streams, Depends(_streams_of)]
-) -> StreamingResponse:
+async def stream(caller: CallerHere, parts: PartsHere, streams: StreamsHere) -> StreamingResponse:
     """Server-sent events: each approval that waits for the caller, and what becomes of it."""
     streams.ensure_room(caller.key)
     told: set[str] = set()

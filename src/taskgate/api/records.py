@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from time import monotonic
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 
 from taskgate.api.caller import CallerHere, PartsHere, need, need_scope
 from taskgate.api.shapes import (
@@ -16,16 +20,18 @@ from taskgate.api.shapes import (
     TerminateAsked,
     VerifyReport,
 )
+from taskgate.api.streams import BEAT_S, CHECK_S, StreamsHere
 from taskgate.gateway.parts import Parts
 from taskgate.model import limits
 from taskgate.model.audit import OUTCOMES, AuditEntry, AuditQuery
-from taskgate.model.errors import BadConfig, Conflict, NotFound, StoreUnavailable
+from taskgate.model.errors import BadConfig, Conflict, NotFound, StoreUnavailable, TaskgateError
 from taskgate.model.event import EventKind
 from taskgate.model.grant import SessionInfo
 from taskgate.model.identity import Identity
 from taskgate.policy.roles import scope_of
 from taskgate.policy.rules import Right
 from taskgate.recording.damage import render_report
+from taskgate.recording.format import Entry
 
 router = APIRouter()
 LISTED = 500
@@ -100,20 +106,79 @@ async def recording(
     limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
 ) -> RecordingShown:
     """A page of a recording's events. Needs the right to replay; the reading is recorded."""
-    scope = need_scope(parts.policies.current, caller.identity, Right.REPLAY)
+    info = await _replayable(parts, caller.identity, session_id)
+    page = await parts.records.events(caller.identity, session_id, after, limit)
+    return RecordingShown(
+        session=_session_shown(info) if info is not None else None,
+        events=[_event_shown(entry) for entry in page.entries],
+        next=page.entries[-1].number if page.more else None,
+    )
+
+
+@router.get("/recordings/{session_id}/stream")
+async def watch(
+    session_id: str,
+    caller: CallerHere,
+    parts: PartsHere,
+    streams: StreamsHere,
+    after: Annotated[int, Query(ge=0)] = 0,
+) -> StreamingResponse:
+    """Server-sent events: a recording's events, and those of a live session as they come, until it
+    ends. Needs the right to replay, all the time; that it is watched is recorded."""
+    await _replayable(parts, caller.identity, session_id)
+    streams.ensure_room(caller.key)
+    checked = monotonic()
+
+    async def go_on() -> bool:
+        nonlocal checked
+        if streams.closing:
+            return False
+        if monotonic() - checked >= CHECK_S:
+            checked = monotonic()
+            try:
+                await parts.people.logins.check(caller.token)
+                await _replayable(parts, caller.identity, session_id)
+            except TaskgateError:
+                return False
+        return True
+
+    followed = parts.records.follow(caller.identity, session_id, after, go_on)
+    # What goes wrong at first is answered as such.
+    first: list[Entry] = await anext(followed, [])
+
+    async def events() -> AsyncIterator[bytes]:
+        beat = monotonic()
+        with streams.room(caller.key):
+            async with aclosing(followed):
+                yield _told(first)
+                async for entries in followed:
+                    if entries or monotonic() - beat >= BEAT_S:
+                        beat = monotonic()
+                        yield _told(entries)
+
+    return StreamingResponse(
+        events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
+
+
+def _told(entries: list[Entry]) -> bytes:
+    """One server-sent event for each; a comment where there is none, against silent proxies."""
+    shown = (_event_shown(entry).model_dump_json() for entry in entries)
+    return "".join(f"event: recorded\ndata: {one}\n\n" for one in shown).encode() or b": live\n\n"
+
+
+async def _replayable(parts: Parts, identity: Identity, session_id: str) -> SessionInfo | None:
+    """Raises: Denied, NotFound where it is not this person's to replay."""
+    scope = need_scope(parts.policies.current, identity, Right.REPLAY)
     info = await parts.sessions.store.get(session_id)
     if not scope.covers(info.task if info is not None else ""):
         # The gateway's own log belongs to no task. Whose session it is stays untold.
         raise NotFound("there is no recording of that session", hint="list them: taskgate sessions")
-    entries = await parts.records.events(caller.identity, session_id, after, limit)
-    return RecordingShown(
-        session=_session_shown(info) if info is not None else None,
-        events=[
-            EventShown(sequence=entry.number, kind=entry.kind, at=entry.at, facts=entry.facts)
-            for entry in entries
-        ],
-        next=entries[-1].number if len(entries) == limit else None,
-    )
+    return info
+
+
+def _event_shown(entry: Entry) -> EventShown:
+    return EventShown(sequence=entry.number, kind=entry.kind, at=entry.at, facts=entry.facts)
 
 
 @router.get("/audit/search")

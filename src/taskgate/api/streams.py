@@ -1,4 +1,5 @@
-"""Server-sent events of held requests (HTML Living Standard, section 9.2), bounded.
+"""Server-sent events (HTML Living Standard, section 9.2), bounded: those of held requests, and who
+has how many streams of any kind.
 
 A stream ends with the sign-in behind it: that is looked at each second.
 """
@@ -7,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from taskgate.gateway.holds import Holds
 from taskgate.model import limits
@@ -37,13 +41,29 @@ class Streams:
                 hint="close one of them",
             )
 
+    @property
+    def closing(self) -> bool:
+        """Whether every stream has to end."""
+        return self._closing.is_set()
+
+    @contextmanager
+    def room(self, person: str) -> Iterator[None]:
+        """Counts a stream of that person's while the block runs. Raises: OverLimit."""
+        self.ensure_room(person)
+        self._open[person] += 1
+        try:
+            yield
+        finally:
+            self._open[person] -= 1
+            if not self._open[person]:
+                del self._open[person]
+
     @asynccontextmanager
     async def changes(self, person: str) -> AsyncIterator[asyncio.Queue[Approval | None]]:
         """A queue of what changes while the block runs; None in it means that it overflowed.
 
         Raises: OverLimit.
         """
-        self.ensure_room(person)
         queue: asyncio.Queue[Approval | None] = asyncio.Queue(MAX_QUEUED)
 
         def changed(approval: Approval) -> None:
@@ -52,15 +72,12 @@ class Streams:
             elif not queue.full():
                 queue.put_nowait(None)
 
-        self._open[person] += 1
-        stop = self._holds.on_change(changed)
-        try:
-            yield queue
-        finally:
-            stop()
-            self._open[person] -= 1
-            if not self._open[person]:
-                del self._open[person]
+        with self.room(person):
+            stop = self._holds.on_change(changed)
+            try:
+                yield queue
+            finally:
+                stop()
 
     async def events(
         self,
@@ -101,3 +118,11 @@ class Streams:
 def _event(data: str) -> bytes:
     lines = "".join(f"data: {line}\n" for line in data.split("\n"))
     return f"event: approval\n{lines}\n".encode()
+
+
+def _streams_of(request: Request) -> Streams:
+    streams: Streams = request.app.state.streams
+    return streams
+
+
+StreamsHere = Annotated[Streams, Depends(_streams_of)]

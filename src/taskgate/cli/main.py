@@ -24,6 +24,7 @@ from taskgate.cli import (
     mfa,
     policy,
     records,
+    replays,
     run,
     ssh_access,
     workload,
@@ -75,6 +76,7 @@ ssh_access.register(app)
 workload.register(app)
 approvals.register(app)
 records.register(app)
+replays.register(app)
 policy.register(app)
 admin.register(app)
 

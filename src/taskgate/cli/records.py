@@ -1,34 +1,27 @@
-"""Sessions, and what was recorded of them."""
+"""Sessions, and the search and proof of what was recorded of them."""
 
 from __future__ import annotations
 
-import math
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from taskgate.cli.access import Json
-from taskgate.cli.client import Client, path, signed_in
+from taskgate.cli.client import path, signed_in
 from taskgate.cli.exits import Exit, stop
 from taskgate.cli.host import ConfigFile, on_host
 from taskgate.cli.output import (
     at,
     one_line,
     print_json,
-    print_json_line,
     print_table,
     say,
     span,
     tell,
 )
 from taskgate.cli.times import day_of, moment_of
-
-if TYPE_CHECKING:
-    from taskgate.api.shapes import EventShown
 
 audit = typer.Typer(
     help="Search the records, and prove them whole.", no_args_is_help=True, rich_markup_mode=None
@@ -37,7 +30,7 @@ audit = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    for command in (sessions, terminate, replay):
+    for command in (sessions, terminate):
         app.command()(command)
     audit.command("search")(search)
     audit.command("verify")(verify)
@@ -90,43 +83,6 @@ def terminate(
     """Cut a live session; its grant goes on (see revoke)."""
     signed_in().send("POST", path("sessions", session, "terminate"), {"why": why})
     tell(f"session {session} is cut")
-
-
-def replay(
-    session: Annotated[str, typer.Argument(help="The session's id.")],
-    speed: Annotated[float, typer.Option(help="1 is as it happened, 10 ten times faster.")] = 1.0,
-    at_once: Annotated[bool, typer.Option("--at-once", help="Without any waiting.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the events, one a line.")] = False,
-) -> None:
-    """Show a recording as it happened. Needs the replay right; the reading is recorded."""
-    if not speed > 0:
-        stop("--speed must be above 0", Exit.USAGE)
-    client = signed_in()
-    if as_json:
-        for event in _events(client, session):
-            print_json_line(event)
-        return
-    from taskgate.recording.format import Entry
-    from taskgate.recording.replay import plan_replay
-
-    entries = (Entry(e.sequence, e.at, e.kind, e.facts, b"", b"") for e in _events(client, session))
-    for step in plan_replay(entries, speed=math.inf if at_once else speed):
-        if step.delay_s > 0:
-            time.sleep(step.delay_s)
-        # Made safe by the renderer, whose tables keep their spaces.
-        sys.stdout.write(step.line + "\n")
-        sys.stdout.flush()
-
-
-def _events(client: Client, session: str) -> Iterator[EventShown]:
-    """Every event of a recording, page by page."""
-    from taskgate.api.shapes import RecordingShown
-
-    after: int | None = 0
-    while after is not None:
-        page = client.get(path("recordings", session), RecordingShown, after=after)
-        yield from page.events
-        after = page.next
 
 
 def search(

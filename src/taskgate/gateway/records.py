@@ -6,23 +6,36 @@ Reading is an event itself, and comes first: what cannot be recorded is not show
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from taskgate.gateway.indexing import Feeder
 from taskgate.model.audit import AuditEntry, AuditQuery
 from taskgate.model.clock import Clock
+from taskgate.model.errors import NotFound
 from taskgate.model.event import Event, EventKind
 from taskgate.model.identity import Identity
+from taskgate.model.limits import MAX_PAGE_BYTES
 from taskgate.model.ports import AuditIndex
 from taskgate.recording.damage import Report
 from taskgate.recording.format import Entry
 from taskgate.recording.journal import Journal
+from taskgate.recording.layout import find_recording
 from taskgate.recording.opening import identity_facts
-from taskgate.recording.reader import read_session
+from taskgate.recording.reader import Follower, read_recording, read_session
 from taskgate.recording.verify import verify_dir
 
 CATCH_UP_S = 10.0
+FOLLOW_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, and whether more come behind them."""
+
+    entries: list[Entry]
+    more: bool
 
 
 class Records:
@@ -43,7 +56,7 @@ class Records:
         self.journal.gateway_log.append(Event(kind, self._clock.now(), whole))
         await self.journal.gateway_log.settle()
 
-    async def events(self, who: Identity, session: str, after: int, most: int) -> list[Entry]:
+    async def events(self, who: Identity, session: str, after: int, most: int) -> Page:
         """Up to `most` events of a recording of this node, behind number `after`. Each page is a
         reading of its own, and recorded: otherwise one could begin at the second.
 
@@ -52,11 +65,53 @@ class Records:
         facts = {"session": session, "after": after}
         await self.log(EventKind.RECORDING_READ, who, facts)
 
-        def read() -> list[Entry]:
-            wanted = (e for e in read_session(self.journal.directory, session) if e.number > after)
-            return list(islice(wanted, most))
+        def read() -> Page:
+            found: list[Entry] = []
+            bytes_ = 0
+            for entry in read_session(self.journal.directory, session):
+                if entry.number <= after:
+                    continue
+                if len(found) >= most or bytes_ > MAX_PAGE_BYTES:
+                    return Page(found, more=True)
+                found.append(entry)
+                bytes_ += len(entry.body)
+            return Page(found, more=False)
 
         return await asyncio.to_thread(read)
+
+    async def follow(
+        self, who: Identity, session: str, after: int, go_on: Callable[[], Awaitable[bool]]
+    ) -> AsyncGenerator[list[Entry]]:
+        """The events of a recording of this node behind number `after`, and those that come, until
+        it ends. That it is followed is recorded once, before the first. Nothing new is an empty
+        list, a few times a second; `go_on` says each time whether the reader may go on.
+
+        Raises: NotFound, Unreadable, NotRecorded.
+        """
+        facts = {"session": session, "after": after, "live": True}
+        await self.log(EventKind.RECORDING_READ, who, facts)
+        path = find_recording(self.journal.directory, session)
+        if path.suffix == ".zst":
+            sealed = await asyncio.to_thread(lambda: list(read_recording(path)))
+            yield [entry for entry in sealed if entry.number > after]
+            return
+        try:
+            follower = Follower(path)
+        except NotFound:
+            # It was sealed, and so moved, at this very moment.
+            follower = Follower(find_recording(self.journal.directory, session))
+        try:
+            while await go_on():
+                # Asked first: what was written before the end has to be read after it.
+                live = self.journal.is_live(session)
+                found = await asyncio.to_thread(follower.read)
+                yield [entry for entry in found if entry.number > after]
+                if follower.sealed or (not found and not live):
+                    return
+                if not found:
+                    await asyncio.sleep(FOLLOW_S)
+        finally:
+            follower.close()
 
     async def search(self, who: Identity, query: AuditQuery) -> tuple[AuditEntry, ...]:
         """What the records say, everything up to now included.

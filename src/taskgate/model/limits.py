@@ -52,6 +52,8 @@ MAX_RECORDED_TEXT_BYTES = 256 * KIB
 MAX_RECORDED_PARAMETER_BYTES = 4 * KIB
 MAX_RECORDED_ROWS = 1_000
 MAX_SEARCH_RESULTS = 10_000
+# A page of a recording, as it is written; the event that goes beyond it is its last.
+MAX_PAGE_BYTES = 4 * MIB
 
 # Live grants of one person, live tokens of one grant, live API sign-ins of one person.
 MAX_GRANTS_PER_PERSON = 100
@@ -226,3 +228,7 @@ MAX_TERMINAL_EVENT_BYTES = 64 * KIB
 MAX_TYPED_LINE_BYTES = 4 * KIB
 # SSH: what is kept of a line of output while values to hide are looked for in it.
 MAX_MASKED_LINE_BYTES = 32 * KIB
+# What a replay keeps of one control sequence; a longer one is dropped.
+MAX_CONTROL_SEQUENCE_CHARS = 200
+# A line of a terminal as it is read and searched; a longer one is parted.
+MAX_SCREEN_LINE_CHARS = 4 * KIB

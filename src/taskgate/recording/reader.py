@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from taskgate.model.errors import NotFound, Unreadable
+from taskgate.model.limits import MAX_EVENT_BYTES
 from taskgate.recording import layout
 from taskgate.recording.format import Entry, genesis, is_trailer, link, parse_line
 from taskgate.recording.lines import open_lines
@@ -20,31 +21,79 @@ def read_recording(path: Path) -> Iterator[Entry]:
         NotFound: there is no such file.
         Unreadable: an entry is not the one that was written, or one is missing before it.
     """
-    name = layout.recording_of(path)
-    previous: bytes | None = None
-    number = 0
+    chain = _Chain(layout.recording_of(path))
     try:
         with open_lines(path) as lines:
             for line in lines:
                 if not line.whole or is_trailer(line.text):
                     return
-                entry = parse_line(line.text)
-                if previous is None:
-                    previous = genesis(str(entry.facts.get("gateway", "")), name)
-                number += 1
-                # A recording whose very first line was lost names no gateway to begin with.
-                begun = number > 1 or "gateway" in entry.facts
-                if entry.number != number or (begun and link(previous, entry.body) != entry.hash):
-                    raise Unreadable(
-                        f"entry {number} of the recording {name} was changed, or is missing",
-                        hint=_HINT,
-                    )
-                previous = entry.hash
-                yield entry
+                yield chain.take(line.text)
     except FileNotFoundError as error:
-        raise NotFound(f"there is no recording {name}") from error
+        raise NotFound(f"there is no recording {chain.name}") from error
     except OSError as error:
-        raise Unreadable(f"the recording {name} cannot be read: {error.strerror}") from error
+        raise Unreadable(f"the recording {chain.name} cannot be read: {error.strerror}") from error
+
+
+class Follower:
+    """A recording that is still being written, read as far as it goes. Its file may be moved
+    meanwhile, as sealing does."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: NotFound, Unreadable."""
+        self._chain = _Chain(layout.recording_of(path))
+        self._rest = b""
+        self.sealed = False
+        try:
+            self._file = path.open("rb", buffering=0)
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no recording {self._chain.name}") from error
+        except OSError as error:
+            raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from error
+
+    def read(self) -> list[Entry]:
+        """What came since, of about a megabyte at a time. Raises: Unreadable."""
+        try:
+            data = self._rest + (self._file.read(MAX_EVENT_BYTES) or b"")
+        except OSError as error:
+            raise Unreadable(f"{self._chain.name} cannot be read: {error.strerror}") from error
+        *lines, self._rest = data.split(b"\n")
+        found: list[Entry] = []
+        for line in lines:
+            if is_trailer(line):
+                self.sealed = True
+                break
+            found.append(self._chain.take(line))
+        return found
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Chain:
+    """Each line follows the one before it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._previous: bytes | None = None
+        self._number = 0
+
+    def take(self, line: bytes) -> Entry:
+        """Raises: Unreadable."""
+        entry = parse_line(line)
+        if self._previous is None:
+            self._previous = genesis(str(entry.facts.get("gateway", "")), self.name)
+        self._number += 1
+        # A recording whose very first line was lost names no gateway to begin with.
+        begun = self._number > 1 or "gateway" in entry.facts
+        if entry.number != self._number or (
+            begun and link(self._previous, entry.body) != entry.hash
+        ):
+            raise Unreadable(
+                f"entry {self._number} of the recording {self.name} was changed, or is missing",
+                hint=_HINT,
+            )
+        self._previous = entry.hash
+        return entry
 
 
 def read_session(directory: Path, recording: str) -> Iterator[Entry]:

@@ -23,6 +23,10 @@ _HOLD_ENDS = {
     EventKind.HOLD_EXPIRED.value: "expired: nobody agreed in time",
     EventKind.HOLD_CANCELLED.value: "cancelled",
 }
+_TERMINALS = {
+    EventKind.TERMINAL_STARTED.value: "terminal",
+    EventKind.TERMINAL_RESIZED.value: "terminal is now",
+}
 _OPENED = frozenset({EventKind.SESSION_OPENED.value, EventKind.RECORDING_OPENED.value})
 # Facts that have a place of their own below, or say nothing to a reader.
 _QUIET = frozenset(
@@ -41,6 +45,8 @@ def render_entry(entry: Entry) -> list[str]:
         lines = _rows(facts)
     elif entry.kind == EventKind.REQUEST_FINISHED.value:
         lines = [_finished(facts)]
+    elif entry.kind in _TERMINALS:
+        lines = [_terminal(_TERMINALS[entry.kind], facts)]
     elif entry.kind in _OPENED:
         lines = [safe_line(entry.kind), *_fact_lines(facts)]
     else:
@@ -95,6 +101,14 @@ def _finished(facts: dict[str, Any]) -> str:
         found = ", ".join(f"{_inline(count)} {_inline(kind)}" for kind, count in kinds.items())
         line += f", found: {found}"
     rest = {k: v for k, v in facts.items() if k not in ("request", "rows", "masked", "kinds")}
+    return _with_facts(line, rest)
+
+
+def _terminal(what: str, facts: dict[str, Any]) -> str:
+    line = f"[{_inline(facts.get('request'))}] {what}"
+    if "columns" in facts:
+        line += f" {_inline(facts['columns'])} by {_inline(facts.get('rows'))}"
+    rest = {k: v for k, v in facts.items() if k not in ("request", "columns", "rows")}
     return _with_facts(line, rest)
 
 
