@@ -213,3 +213,11 @@ MAX_TERMINAL_EVENT_BYTES = 64 * KIB
 MAX_TYPED_LINE_BYTES = 4 * KIB
 # SSH: what is kept of a line of output while values to hide are looked for in it.
 MAX_MASKED_LINE_BYTES = 32 * KIB
+# A gated shell: one line, keys that wait to be read, lines it remembers, what it believes of a
+# client's terminal, and what the host may say to a question of the gate's own.
+MAX_SHELL_LINE_CHARS = 8 * KIB
+MAX_SHELL_WAITING_CHARS = 64 * KIB
+MAX_SHELL_HISTORY = 200
+MAX_TERMINAL_COLUMNS = 1_000
+MAX_TERMINAL_ROWS = 500
+MAX_HOST_ANSWER_BYTES = 16 * KIB

@@ -5,14 +5,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import asyncssh
 from asyncssh import SSHClientChannel, SSHServerChannel
 
 from taskgate.model.errors import TaskgateError
 from taskgate.model.limits import MAX_CHANNEL_VARIABLES, MAX_VARIABLE_BYTES
-from taskgate.protocols.ssh.conversation import Asked, Ended, Stream, Terminal, Visitor
+from taskgate.protocols.ssh.conversation import (
+    Asked,
+    Ended,
+    FarEnd,
+    NearEnd,
+    Stream,
+    Terminal,
+    Visitor,
+)
 
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 MAX_PACKET_BYTES: Final = 32 * 1024
@@ -47,24 +55,6 @@ class GateChannel(SSHServerChannel[bytes]):
     def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: Any) -> None:
         self.visitor.refused("agent forwarding")
         self._report_response(False)
-
-
-class FarEnd(Protocol):
-    """What a client's channel is joined to. Nothing here raises."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def end_input(self) -> None: ...
-
-    def read(self, wanted: bool) -> None:
-        """Whether the client takes more of its answer."""
-        ...
-
-    def resize(self, columns: int, rows: int, width: int, height: int) -> None: ...
-
-    def signal(self, name: str) -> None: ...
-
-    def send_break(self, msec: int) -> None: ...
 
 
 class ClientSide(asyncssh.SSHServerSession[bytes]):
@@ -179,9 +169,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def seconds_silent(self) -> float:
         return self._loop.time() - self._last
 
-    def join(self, host: FarEnd) -> None:
+    def join(self, host: FarEnd, stream: Stream | None = None) -> None:
         """The client is read from here on; what it has sent before comes first."""
         self.host = host
+        if stream is not None:
+            self.stream = stream
         if self.full:
             host.read(False)
         if self._channel is not None:
@@ -220,6 +212,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self._channel.write_eof()
 
     def tell(self, text: str) -> None:
+        self._last = self._loop.time()
         if self._channel is not None and not self._channel.is_closing():
             self._channel.write_stderr(text.encode())
 
@@ -243,7 +236,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 class HostSide(asyncssh.SSHClientSession[bytes]):
     """The host's end. `ended` is done once its channel is closed."""
 
-    def __init__(self, client: ClientSide, max_bytes: int | None) -> None:
+    def __init__(self, client: NearEnd, max_bytes: int | None) -> None:
         """`max_bytes` is the most that the client is given; past it the command ends."""
         self._client = client
         self._max_bytes = max_bytes

@@ -22,6 +22,7 @@ from taskgate.protocols.ssh.conversation import (
     HostCredential,
     Link,
     Listening,
+    NearEnd,
     Start,
     Stream,
     Target,
@@ -31,7 +32,6 @@ from taskgate.protocols.ssh.driver import algorithms
 from taskgate.protocols.ssh.driver.channels import (
     MAX_PACKET_BYTES,
     WINDOW_BYTES,
-    ClientSide,
     HostSide,
 )
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink, Side
@@ -53,7 +53,7 @@ class HostConnection:
         self, channel: ClientChannel, start: Start, stream: Stream | None = None
     ) -> Ended:
         """See `conversation.Host`."""
-        client = cast(ClientSide, channel)
+        client = cast(NearEnd, channel)
         side = HostSide(client, start.max_bytes)
         if stream is not None:
             client.stream = stream
