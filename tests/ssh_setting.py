@@ -88,6 +88,16 @@ class SshSetting:
             env={**self.environment(token or self.grant(task)), **(more or {})},
         )  # fmt: skip
 
+    def lines(
+        self, task: str, text: str, *options: str, token: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        """`ssh -T` without a command, lines on its standard input."""
+        return subprocess.run(
+            self.arguments(task, "-T", *options),
+            input=text, capture_output=True, text=True, check=False, timeout=90,
+            env=self.environment(token or self.grant(task)),
+        )  # fmt: skip
+
     def sftp(self, task: str, *lines: str, token: str = "") -> "subprocess.CompletedProcess[str]":
         """OpenSSH's sftp with a batch of commands; `-` before one lets the rest go on."""
         return subprocess.run(

@@ -96,6 +96,11 @@ class TaskGate:
         task = self._policies.current.tasks.get(self.info.task)
         return task.limits.idle_s if task is not None else None
 
+    @property
+    def task(self) -> Task | None:
+        """The session's task as it is now; None once it has left the policy."""
+        return self._policies.current.tasks.get(self.info.task)
+
     def policy_version(self) -> str:
         return self._policies.current.version
 

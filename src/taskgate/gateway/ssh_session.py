@@ -7,7 +7,7 @@ approved.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -16,9 +16,11 @@ from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
 from taskgate.gateway.ssh_files import FilesChannel
 from taskgate.gateway.ssh_forwards import Forwards, Means
+from taskgate.gateway.ssh_gated import GatedShell
 from taskgate.gateway.ssh_masks import MaskedStream
 from taskgate.gateway.ssh_shells import read_request, recorded
 from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, TerminalRoom
+from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import (
@@ -40,7 +42,7 @@ from taskgate.protocols.ssh.conversation import (
     Start,
 )
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
-from taskgate.protocols.ssh.requests import FILE_VERBS, SFTP, ExecRequest, lent_action
+from taskgate.protocols.ssh.requests import FILE_VERBS, GATED, SFTP, ExecRequest, lent_action
 
 _log = structlog.get_logger(__name__)
 _LENT = {"agent": "agent forwarding", "x11": "X11 forwarding"}
@@ -61,7 +63,8 @@ class Around:
 
 @dataclass(slots=True)
 class _Run:
-    """What one channel does. `started_at` is monotonic, None until the command runs."""
+    """What one channel does. `started_at` is monotonic, None until the command runs. A line of a
+    gated shell stands for a channel `within` another."""
 
     task: asyncio.Task[None]
     number: int = 0
@@ -73,10 +76,14 @@ class _Run:
     masked: MaskedStream | None = None
     reading_since: float | None = None
     recorded: RecordedStream | None = None
+    shell: GatedShell | None = None
+    within: ClientChannel | None = None
+    held: bool = False
 
     @property
     def under_way(self) -> bool:
-        return self.started_at is not None or self.reading_since is not None
+        began = self.started_at is not None or self.reading_since is not None
+        return began and not self.held
 
 
 class _Held:
@@ -122,14 +129,23 @@ class SshSession:
         if self._over:
             channel.exit(status_of(UpstreamFault("over")))
             return
-        task = self._spawn(self._serve(channel))
-        self._runs[channel] = _Run(task)
+        self._begin(channel, self._answer(channel))
 
     def closed(self, channel: ClientChannel) -> None:
         """The client has closed it."""
         run = self._runs.get(channel)
         if run is not None:
             run.task.cancel("the client closed the channel")
+
+    def _begin(
+        self,
+        channel: ClientChannel,
+        work: Coroutine[Any, Any, None],
+        within: ClientChannel | None = None,
+    ) -> "asyncio.Task[None]":
+        task = self._spawn(self._serve(channel, work))
+        self._runs[channel] = _Run(task, within=within)
+        return task
 
     def refused(self, what: str) -> None:
         """The wire's driver refused something outright; that it was tried is recorded."""
@@ -165,14 +181,15 @@ class SshSession:
     def _tell(self, message: str, hint: str = "") -> None:
         """What belongs to no channel: on those that are open, or beside them."""
         text = notice(message, hint)
-        for channel in self._runs:
-            channel.tell(text)
+        for channel, run in self._runs.items():
+            if run.within is None:
+                (run.shell or channel).tell(text)
         if not self._runs:
             self._line.tell(text)
 
-    async def _serve(self, channel: ClientChannel) -> None:
+    async def _serve(self, channel: ClientChannel, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._answer(channel)
+            await work
         except NotRecorded as error:
             self._end(error, error.message)
         except TaskgateError as error:
@@ -188,22 +205,109 @@ class SshSession:
             await self._files(channel)
             return
         asked = self._read(channel.asked)
-        decision = gate.judge(asked.request.actions)
-        admission = gate.admit(asked.request, decision)
+        number, decision = await self._pass(channel, asked.request, asked.also)
+        if asked.tier == GATED:
+            await self._gated(channel, asked, number)
+            return
+        host = await self._reach()
+        await gate.recording.settle()
+        await self._run(channel, asked, number, decision, host)
+
+    async def _pass(
+        self, channel: ClientChannel, request: Request, also: tuple[Action, ...] = ()
+    ) -> tuple[int, Decision]:
+        """The one way to the host: judged, recorded, and held where people are asked. `also` are
+        counted, and recorded, where they make the verdict another one.
+
+        Raises: what the client is told.
+        """
+        gate = self.gate
+        decision = gate.judge(request.actions)
+        if also:
+            wider = gate.judge((*request.actions, *also))
+            if (wider.outcome, wider.demands) != (decision.outcome, decision.demands):
+                decision, request = wider, replace(request, actions=(*request.actions, *also))
+        admission = gate.admit(request, decision)
         gate.recording.flush()
         if admission.error is not None:
             raise admission.error
         number = admission.number
         if admission.outcome is Outcome.HOLD:
-            held = _Held(gate, channel)
-            error = await self._around.holding.run(held, number, asked.request, decision)
+            error = await self._wait(channel, number, request, decision)
             error = error or gate.go_on(number)
             gate.recording.flush()
             if error is not None:
                 raise error
+        return number, decision
+
+    async def _wait(
+        self, channel: ClientChannel, number: int, request: Request, decision: Decision
+    ) -> TaskgateError | None:
+        """Waits for people; meanwhile the client may be silent."""
+        run = self._runs[channel]
+        waiting = [run] if run.within is None else [run, self._runs[run.within]]
+        for one in waiting:
+            one.held = True
+        try:
+            held = _Held(self.gate, channel)
+            return await self._around.holding.run(held, number, request, decision)
+        finally:
+            for one in waiting:
+                one.held = False
+
+    async def _gated(self, channel: ClientChannel, asked: ExecRequest, number: int) -> None:
+        """A shell that the gate itself serves: each line is a request of its own, and all that the
+        client sees is the shell's."""
+        run = self._runs[channel]
+        run.number, run.left_out = number, asked.left_out
+        run.started_at = self._clock.monotonic()
+        why, ended = "", None
+        try:
+            record = TerminalRecord(self.gate, number, self._room)
+            run.recorded = recorded(channel.asked, asked, record, None, None)
+            shell = run.shell = GatedShell(self.gate, channel, self, run.recorded)
+            ended = Ended(await shell.serve())
+        except asyncio.CancelledError as cancelled:
+            why = str(cancelled.args[0]) if cancelled.args else "it was cut off"
+            raise
+        except OverLimit as error:
+            why = error.message
+            self._limit(number, why)
+            raise
+        finally:
+            self._finished(channel, run, ended, why)
+        channel.exit_as(ended)
+
+    # What a gated shell asks.
+
+    def line(
+        self, shell: ClientChannel, line: ClientChannel, work: Coroutine[Any, Any, None] | None
+    ) -> "asyncio.Task[None]":
+        """Begins a line of a gated shell: a command, or the gate's own `work`."""
+        self._last_active = self.gate.asked_at = self._clock.monotonic()
+        return self._begin(line, work or self._answer(line), within=shell)
+
+    def give_up(self, line: ClientChannel, why: str) -> None:
+        run = self._runs.get(line)
+        if run is not None:
+            run.task.cancel(why)
+
+    async def permit(self, line: ClientChannel, request: Request) -> int:
+        """Judges, records and holds what the gate itself will do.
+
+        Raises: what the client is told.
+        """
+        number, _ = await self._pass(line, request)
+        return number
+
+    async def reach(self) -> Host:
+        """Raises: UpstreamFault; Denied where nothing may run any more."""
+        error = self.gate.ended()
+        if error is not None:
+            raise error
         host = await self._reach()
-        await gate.recording.settle()
-        await self._run(channel, asked, number, decision, host)
+        await self.gate.recording.settle()
+        return host
 
     async def _files(self, channel: ClientChannel) -> None:
         """SFTP: each operation is a request of its own."""
@@ -257,8 +361,9 @@ class SshSession:
             if decision.masks:
                 terminal = channel.asked.terminal is not None
                 run.masked = MaskedStream(decision.masks, self._around.mask_key, terminal=terminal)
-            record = TerminalRecord(self.gate, number, self._room)
-            run.recorded = recorded(channel.asked, asked, record, run.masked, most)
+            if run.within is None:
+                record = TerminalRecord(self.gate, number, self._room)
+                run.recorded = recorded(channel.asked, asked, record, run.masked, most)
             ended = await host.start(channel, start, run.recorded or run.masked)
             if ended.status is None and not (ended.signal or ended.over):
                 raise UpstreamFault("the host closed the channel", hint="its own log may say why")
@@ -384,9 +489,10 @@ class SshSession:
             self.gate.signals.recording_errors.inc()
             _log.error("session.not_recorded", session=self.gate.info.id, why=error.message)
         if error is not None:
-            for channel in self._runs:
-                channel.tell(refusal(error))
-                channel.exit(status_of(error))
+            for channel, run in self._runs.items():
+                if run.within is None:
+                    (run.shell.farewell if run.shell else channel.tell)(refusal(error))
+                    channel.exit(status_of(error))
             self._line.disconnect(error.message)
         if self._host is not None:
             self._host.close()

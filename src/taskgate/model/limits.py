@@ -232,3 +232,11 @@ MAX_MASKED_LINE_BYTES = 32 * KIB
 MAX_CONTROL_SEQUENCE_CHARS = 200
 # A line of a terminal as it is read and searched; a longer one is parted.
 MAX_SCREEN_LINE_CHARS = 4 * KIB
+# A gated shell: one line, keys that wait to be read, lines it remembers, what it believes of a
+# client's terminal, and what the host may say to a question of the gate's own.
+MAX_SHELL_LINE_CHARS = 8 * KIB
+MAX_SHELL_WAITING_CHARS = 64 * KIB
+MAX_SHELL_HISTORY = 200
+MAX_TERMINAL_COLUMNS = 1_000
+MAX_TERMINAL_ROWS = 500
+MAX_HOST_ANSWER_BYTES = 16 * KIB

@@ -7,18 +7,20 @@ The rest comes to one `script` action and is sent as it came.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taskgate.model.action import Action, Request
 from taskgate.model.argv import spell_argv
 from taskgate.model.errors import Unreadable
 from taskgate.model.limits import MAX_COMMAND_DEPTH
+from taskgate.protocols.ssh.place import Place
 from taskgate.protocols.ssh.programs import Program, Words, base_name, read_program
 from taskgate.protocols.ssh.reading import Dynamic, find_commands, read_line
 from taskgate.protocols.ssh.shell import FileRedirect, Group, Line, Simple, Stage, write_line
 
 _NOWHERE = "/dev/null"
 MAX_ACTIONS = 1_000
+_MOVING = frozenset({"cd", "pushd", "popd", "eval", "source", "."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,47 @@ class Command:
     ) -> Request:
         """As it is judged at `resource`: with all `actions` that go with it. `around` are the
         variables it runs with and whether it has a terminal: an approval is bound to them too."""
-        shape = _digest("ssh command 1", self.sent, *around)
-        return Request(self.text, actions, _digest(shape, resource), shape, around)
+        shape = bind("ssh command 1", self.sent, *around)
+        return Request(self.text, actions, bind(shape, resource), shape, around)
 
 
-def read_command(text: str) -> Command:
-    """Raises: Unreadable."""
+def read_command(text: str, place: Place | None = None) -> Command:
+    """The command that `text` is; with a `place`, as a line of a shell that stands there.
+
+    Raises: Unreadable.
+    """
+    lead = place.lead() if place is not None else ""
     try:
-        line = read_line(text)
+        line = read_line(text, place=place)
+        if place is not None:
+            line = read_line(text, place=_known_throughout(line, place))
         actions = tuple(_bounded(_line(line, "", 0)))
     except Dynamic as dynamic:
-        return _script(text, dynamic)
-    return Command(text, write_line(line), actions)
+        script = _script(text, dynamic)
+        return replace(script, sent=lead + script.sent)
+    return Command(text, lead + write_line(line), actions)
+
+
+def _known_throughout(line: Line, place: Place) -> Place | None:
+    """What of `place` counts for every command of the line: the folder until a command may change
+    it, the status for the first alone."""
+    commands = list(_simples(line))
+    if any(word.text in _MOVING for command in commands for word in command.words):
+        return None
+    return place if len(commands) == 1 else replace(place, status=None)
+
+
+def _simples(line: Line) -> Iterator[Simple]:
+    """Every simple command in it, wherever it stands."""
+    for _, pipeline in line.items:
+        for stage in pipeline.stages:
+            if isinstance(stage, Group):
+                yield from _simples(stage.line)
+                continue
+            yield stage
+            for word in (*stage.words, *(value for _, value in stage.settings)):
+                for inner in word.lines():
+                    yield from _simples(inner)
 
 
 def tier(name: str) -> Action:
@@ -131,7 +162,8 @@ def _within(program: Program, outer: str, depth: int) -> Iterator[Action]:
         yield from _line(line, outer, depth + 1)
 
 
-def _digest(*parts: str) -> str:
+def bind(*parts: str) -> str:
+    """A digest of the parts, each in its place."""
     found = hashlib.sha256()
     for part in parts:
         raw = part.encode()

@@ -3,9 +3,13 @@ must be able to do what. Neither side sees asyncssh in them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from taskgate.model.errors import TaskgateError, UpstreamFault
+from taskgate.protocols.ssh.place import Place
+
+# The type of extended data that is standard error (RFC 4254, section 5.2).
+STDERR: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class X11:
 class Asked:
     """What a channel is for (RFC 4254, section 6.5): a command, a subsystem, or, with neither, a
     shell. `environment` is what the client wants set; `agent` and `x11` what it lends, as far as
-    some rule is about it."""
+    some rule is about it; `place` where a line of a gated shell stands."""
 
     command: str | None = None
     subsystem: str | None = None
@@ -44,6 +48,11 @@ class Asked:
     environment: Mapping[str, str] = field(default_factory=dict)
     agent: bool = False
     x11: X11 | None = None
+    place: Place | None = None
+
+    @property
+    def is_shell(self) -> bool:
+        return self.command is None and self.subsystem is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,44 @@ class Question:
     prompts: tuple[tuple[str, bool], ...] = ()
 
 
+class FarEnd(Protocol):
+    """What a client's channel is joined to. Nothing here raises."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def end_input(self) -> None: ...
+
+    def read(self, wanted: bool) -> None:
+        """Whether the client takes more of its answer."""
+        ...
+
+    def resize(self, columns: int, rows: int, width: int, height: int) -> None: ...
+
+    def signal(self, name: str) -> None: ...
+
+    def send_break(self, msec: int) -> None: ...
+
+
+class NearEnd(Protocol):
+    """What a host's channel is joined to: a client's channel, or what stands for one. Nothing here
+    raises. A `datatype` is SSH's own (RFC 4254, section 5.2): None for plain output."""
+
+    stream: "Stream | None"
+    bytes_to_client: int
+
+    def join(self, host: FarEnd) -> None:
+        """The host takes what the client sends from here on."""
+        ...
+
+    def write(self, data: bytes, datatype: int | None) -> None: ...
+
+    def end_output(self) -> None: ...
+
+    def read(self, wanted: bool, *, stream: bool = False) -> None:
+        """Whether the host, or the stream between, takes more of the client."""
+        ...
+
+
 class ClientChannel(Protocol):
     """A client's session channel, as the gateway uses it."""
 
@@ -157,6 +204,19 @@ class ClientChannel(Protocol):
     @property
     def seconds_silent(self) -> float:
         """How long nothing has come or gone."""
+        ...
+
+    def join(self, host: FarEnd, stream: "Stream | None" = None) -> None:
+        """The client is read from here on, and joined to `host`; what it sends passes through
+        `stream`, which is attached already."""
+        ...
+
+    def read(self, wanted: bool) -> None:
+        """Whether more of the client may come."""
+        ...
+
+    def write(self, data: bytes, datatype: int | None) -> None:
+        """Passes on output; nothing once it is closed."""
         ...
 
     def tell(self, text: str) -> None:

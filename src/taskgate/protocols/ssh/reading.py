@@ -5,6 +5,7 @@ loops, functions ...) is left to the `script` rules, whatever it may mean. The g
 trusted to see all: what goes to the host is written anew from what was read (`shell.write_line`).
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from tree_sitter import Language, Node, Parser
 from taskgate.model.errors import Unreadable
 from taskgate.model.limits import MAX_COMMAND_BYTES, MAX_COMMAND_DEPTH
 from taskgate.model.paths import plain_path
+from taskgate.protocols.ssh.place import Place
 from taskgate.protocols.ssh.shell import (
     DuplicateRedirect,
     FileRedirect,
@@ -41,8 +43,9 @@ class Dynamic(Exception):
         self.why = why
 
 
-def read_line(text: str, depth: int = 0) -> Line:
-    """The line that `text` is.
+def read_line(text: str, depth: int = 0, place: Place | None = None) -> Line:
+    """The line that `text` is. With a `place`, relative paths of programs and of redirections are
+    made whole, and `$?` is known.
 
     Raises: Dynamic; Unreadable where it is no shell text, or too long or too deep.
     """
@@ -54,7 +57,12 @@ def read_line(text: str, depth: int = 0) -> Line:
     root = _PARSER.parse(raw).root_node
     if root.has_error:
         raise Unreadable("the command cannot be read as shell text")
-    return _Reader(raw).line(root, depth)
+    return _Reader(raw, place).line(root, depth)
+
+
+def is_whole(text: str) -> bool:
+    """Whether the grammar makes something of all of `text`."""
+    return not _PARSER.parse(text.encode()).root_node.has_error
 
 
 def find_commands(text: str) -> list[tuple[str | None, ...]]:
@@ -72,9 +80,28 @@ def find_commands(text: str) -> list[tuple[str | None, ...]]:
     return found
 
 
+def read_declaration(text: str) -> tuple[str, ...] | None:
+    """The words of a line that is just `export NAME=VALUE ...` or `unset NAME ...`; None for any
+    other line, and where a word has yet to be expanded."""
+    raw = text.encode()
+    if len(raw) > MAX_COMMAND_BYTES:
+        return None
+    root = _PARSER.parse(raw).root_node
+    if root.has_error or len(root.children) != 1:
+        return None
+    (node,) = root.children
+    if node.type not in ("declaration_command", "unset_command"):
+        return None
+    try:
+        return tuple(_Reader(raw).declared(node))
+    except (Dynamic, Unreadable):
+        return None
+
+
 class _Reader:
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, place: Place | None = None) -> None:
         self._raw = raw
+        self._place = place
 
     def _text(self, node: Node) -> str:
         return self._raw[node.start_byte : node.end_byte].decode()
@@ -91,6 +118,20 @@ class _Reader:
             except (Dynamic, Unreadable):
                 words.append(None)
         return tuple(words)
+
+    def declared(self, node: Node) -> Iterator[str]:
+        yield self._text(node.children[0])
+        for child in node.children[1:]:
+            if child.type == "variable_assignment":
+                name, value = self._setting(child, 0)
+                said = value.text
+            else:
+                name, said = self._text(child), ""
+                if child.type not in ("variable_name", "word"):
+                    raise Dynamic("expansion", name)
+            if said is None:
+                raise Dynamic("expansion", name)
+            yield f"{name}={said}" if child.type == "variable_assignment" else name
 
     # Lines and pipelines.
 
@@ -210,6 +251,9 @@ class _Reader:
                 raise Dynamic("control", _said(child.type))
         if not words:
             raise Dynamic("expansion", "a variable is set for later")
+        program = words[0].text
+        if self._place is not None and program is not None and "/" in program:
+            words[0] = Word((self._place.whole(program),))
         return Simple(tuple(words), tuple(settings), tuple(redirects))
 
     def _setting(self, node: Node, depth: int) -> tuple[str, Word]:
@@ -258,6 +302,8 @@ class _Reader:
                 return found
             case "command_substitution":
                 raise Dynamic("expansion", "the output of a command, not in double quotes")
+            case "simple_expansion" if (status := self._status(raw)) is not None:
+                return [(status, True, None)]
             case _:
                 raise Dynamic("expansion", raw[:40])
 
@@ -267,6 +313,12 @@ class _Reader:
         for child in node.named_children:
             if child.type == "string_content":
                 continue
+            status = self._status(self._text(child))
+            if child.type == "simple_expansion" and status is not None:
+                found.append(self._between(at, child.start_byte))
+                found.append((status, True, None))
+                at = child.end_byte
+                continue
             if child.type != "command_substitution" or not self._text(child).startswith("$("):
                 raise Dynamic("expansion", self._text(child)[:40])
             found.append(self._between(at, child.start_byte))
@@ -274,6 +326,11 @@ class _Reader:
             at = child.end_byte
         found.append(self._between(at, node.end_byte - 1))
         return found
+
+    def _status(self, raw: str) -> str | None:
+        place = self._place
+        known = raw == "$?" and place is not None and place.status is not None
+        return str(place.status) if known and place is not None else None
 
     def _between(self, start: int, end: int) -> Piece:
         text = double_quoted(self._raw[start:end].decode())
@@ -320,9 +377,11 @@ class _Reader:
         raise Dynamic("control", f"the redirection {operator}")
 
     def _path(self, node: Node) -> str:
-        word = self._word(node, 0)
+        path = self._word(node, 0).text or ""
+        if self._place is not None and path:
+            path = self._place.whole(path)
         try:
-            return plain_path(word.text or "")
+            return plain_path(path)
         except ValueError:
             raise Dynamic(
                 "redirect", "a redirection to a path that is not absolute, or has .. in it"

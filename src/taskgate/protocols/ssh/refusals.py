@@ -12,11 +12,20 @@ from taskgate.model.errors import Denied, NotAuthenticated, TaskgateError, Unrea
 REFUSED: Final = 126
 FAILED: Final = 125
 _MAX_LINE_CHARS: Final = 2_000
+_SIGNALS: Final = {
+    "HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9,
+    "USR1": 10, "SEGV": 11, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15,
+}  # fmt: skip
 
 
 def status_of(error: TaskgateError) -> int:
     """The exit status that a refusal ends a channel with."""
     return REFUSED if isinstance(error, Denied | NotAuthenticated | Unreadable) else FAILED
+
+
+def status_of_signal(name: str) -> int:
+    """What a shell says of a command that a signal ended (POSIX XCU 2.8.2)."""
+    return 128 + _SIGNALS.get(name, 0)
 
 
 def refusal(error: TaskgateError) -> str:

@@ -6,9 +6,10 @@ from typing import Final
 
 from taskgate.model.action import Action, Request
 from taskgate.model.argv import split_argv
-from taskgate.model.errors import Denied
+from taskgate.model.errors import Denied, Unreadable
 from taskgate.protocols.ssh.commands import Command, read_command
 from taskgate.protocols.ssh.conversation import Asked
+from taskgate.protocols.ssh.place import Place
 from taskgate.protocols.ssh.programs import base_name
 
 SFTP: Final = "sftp"
@@ -26,13 +27,15 @@ class ExecRequest:
     """A command and all that goes with it. `left_out` names the variables that no rule permits:
     clients send some unasked (`LANG`), so the command runs without them. `sent` is what the host
     is given, None for a shell. `tier` is `open` or `gated` where the task permits that as a whole,
-    and empty where each part was judged."""
+    and empty where each part was judged. `also` are
+    the same commands by other names, where those are known: a deny or a hold of them counts."""
 
     request: Request
     sent: str | None
     environment: dict[str, str]
     left_out: tuple[str, ...]
     tier: str = ""
+    also: tuple[Action, ...] = ()
 
 
 def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool]) -> ExecRequest:
@@ -41,12 +44,20 @@ def exec_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
 
     Raises: Denied for what has no verb yet, Unreadable.
     """
-    command = read_command(_command(asked))
+    place = asked.place
+    command = read_command(_command(asked), place)
     kept, left_out = _variables(asked, permits)
-    actions = (*command.actions, *_settings(kept), *_terminal(asked, command))
+    there, also = ((), ()) if place is None else (place.actions(), _from(place, command))
+    actions = (*there, *command.actions, *_settings(kept), *_terminal(asked, command))
     actions = (*actions, *_lent(asked, resource))
     request = command.request(resource, actions, _around(asked, kept))
-    return ExecRequest(request, command.sent, kept, left_out)
+    return ExecRequest(request, command.sent, kept, left_out, also=also)
+
+
+def _from(place: Place, command: Command) -> tuple[Action, ...]:
+    runs = [action for action in command.actions if action.verb == "run"]
+    seen = [place.seen_from_here(action) for action in runs]
+    return tuple(action for action in seen if action is not None)
 
 
 def open_request(asked: Asked, resource: str, permits: Callable[[Action], bool]) -> ExecRequest:
@@ -102,6 +113,14 @@ def _command(asked: Asked) -> str:
     return asked.command
 
 
+def terminal_actions(text: str, place: Place) -> tuple[Action, ...]:
+    """What a line needs to have a terminal; nothing for one that cannot be read."""
+    try:
+        return _terminals(read_command(text, place))
+    except Unreadable:
+        return ()
+
+
 def _variables(
     asked: Asked, permits: Callable[[Action], bool]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -144,9 +163,11 @@ def lent_action(verb: str, resource: str) -> Action:
 
 
 def _terminal(asked: Asked, command: Command) -> tuple[Action, ...]:
+    return _terminals(command) if asked.terminal is not None else ()
+
+
+def _terminals(command: Command) -> tuple[Action, ...]:
     """A terminal for everything that the line runs: whatever of it reads keys gets them."""
-    if asked.terminal is None:
-        return ()
     names: dict[str, None] = {}
     for action in command.actions:
         if action.verb == "run" and not action.via:

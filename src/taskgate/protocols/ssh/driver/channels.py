@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import asyncssh
 from asyncssh import SSHClientChannel, SSHServerChannel
@@ -14,7 +14,17 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from taskgate.model.errors import TaskgateError
 from taskgate.model.limits import MAX_CHANNEL_VARIABLES, MAX_VARIABLE_BYTES
-from taskgate.protocols.ssh.conversation import X11, Asked, Ended, Start, Stream, Terminal, Visitor
+from taskgate.protocols.ssh.conversation import (
+    X11,
+    Asked,
+    Ended,
+    FarEnd,
+    NearEnd,
+    Start,
+    Stream,
+    Terminal,
+    Visitor,
+)
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, JoinedLink, Side
 
 WINDOW_BYTES: Final = 2 * 1024 * 1024
@@ -60,24 +70,6 @@ class GateChannel(SSHServerChannel[bytes]):
         packet.check_end()
         self.agent = self.agent or self.visitor.may_lend("agent")
         self._report_response(self.agent)
-
-
-class FarEnd(Protocol):
-    """What a client's channel is joined to. Nothing here raises."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def end_input(self) -> None: ...
-
-    def read(self, wanted: bool) -> None:
-        """Whether the client takes more of its answer."""
-        ...
-
-    def resize(self, columns: int, rows: int, width: int, height: int) -> None: ...
-
-    def signal(self, name: str) -> None: ...
-
-    def send_break(self, msec: int) -> None: ...
 
 
 class ClientSide(asyncssh.SSHServerSession[bytes]):
@@ -214,9 +206,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def seconds_silent(self) -> float:
         return self._loop.time() - self._last
 
-    def join(self, host: FarEnd) -> None:
+    def join(self, host: FarEnd, stream: Stream | None = None) -> None:
         """The client is read from here on; what it has sent before comes first."""
         self.host = host
+        if stream is not None:
+            self.stream = stream
         if self.full:
             host.read(False)
         if self._channel is not None:
@@ -255,6 +249,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self._channel.write_eof()
 
     def tell(self, text: str) -> None:
+        self._last = self._loop.time()
         if self._channel is not None and not self._channel.is_closing():
             self._channel.write_stderr(text.encode())
 
@@ -278,7 +273,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 class HostSide(asyncssh.SSHClientSession[bytes]):
     """The host's end. `ended` is done once its channel is closed."""
 
-    def __init__(self, client: ClientSide, start: Start) -> None:
+    def __init__(self, client: NearEnd, start: Start) -> None:
         """Past `start.max_bytes` the command ends."""
         self._client = client
         self._start = start
