@@ -24,6 +24,7 @@ LEAD = Person("lead", "approves", ("leads",))
 # What OpenSSH's client sends on every connection by Debian's configuration is left out here.
 OPTIONS = (
     "-F", "none", "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1",
+    "-o", "PreferredAuthentications=password",
     "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes",
 )  # fmt: skip
 

@@ -51,6 +51,7 @@ class Place:
             [
                 "ssh", "-i", str(key), *more, "-o", "PubkeyAuthentication=yes",
                 "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
+                "-o", "PreferredAuthentications=publickey",
                 *self.setting.arguments(user)[1:], "id",
             ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,

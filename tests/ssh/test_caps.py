@@ -73,6 +73,7 @@ def test_keys_that_one_connection_shows(setting: SshSetting, tmp_path: Path) -> 
         done = subprocess.run(
             [
                 "ssh", *options, "-o", "PubkeyAuthentication=yes", "-o", "IdentitiesOnly=yes",
+                "-o", "PreferredAuthentications=publickey,password",
                 *setting.arguments("look")[1:], "id",
             ],
             capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL,

@@ -63,7 +63,8 @@ def add(place: SshSetting, key: Path, who: str = "operator") -> "subprocess.Comp
 def by_key(place: SshSetting, key: Path, task: str, *more: str) -> list[str]:
     return [
         "ssh", "-i", str(key), "-o", "PubkeyAuthentication=yes", "-o", "BatchMode=yes",
-        "-o", "IdentitiesOnly=yes", *more, *place.arguments(task)[1:],
+        "-o", "PreferredAuthentications=publickey", "-o", "IdentitiesOnly=yes",
+        *more, *place.arguments(task)[1:],
     ]  # fmt: skip
 
 
