@@ -44,7 +44,7 @@ def test_the_hosts_key_is_pinned(ssh_host: Host) -> None:
         with running_ssh_gate(ssh_host, TASK, document=resource) as setting:
             done = setting.ssh("look", "id")
     assert done.returncode == 125
-    assert "showed a host key that is not the one in its policy" in done.stderr
+    assert "showed a host key that is not the one the gate knows" in done.stderr
     assert ssh_host.commands_since(mark) == []
 
 
