@@ -83,6 +83,7 @@ def test_a_host_lets_the_gate_in_by_a_certificate_of_this_session(place: SshSett
     told = facts["certificate"]
     assert isinstance(told, dict)
     assert told["principals"] == ["web-restart"]
+    assert told["permits"] == []
     session = place.newest_session("restart")
     log = place.host.log.read_text()
     # As the host's own sshd tells it (LogLevel VERBOSE).
@@ -139,6 +140,9 @@ def test_files_and_terminals_of_a_forced_task(place: SshSetting) -> None:
 
 def test_terminals_where_the_task_permits_them(place: SshSetting) -> None:
     assert "/dev/pts/" in place.ssh("looks", "tty", "-tt").stdout
+    (facts,) = reached(place, "looks")
+    permits = facts["certificate"]["permits"]  # type: ignore[index]
+    assert permits == ["permit-pty", "permit-port-forwarding"]
 
 
 def test_the_private_key_is_nowhere(place: SshSetting) -> None:

@@ -88,6 +88,7 @@ def test_a_host_behind_two_others(
         assert step["host_key"].startswith("SHA256:")
         assert step["host_key"] != facts["host_key"]
         assert step["certificate"]["force_command"] == "exit 126"
+        assert step["certificate"]["permits"] == ["permit-port-forwarding"]
         assert step["certificate"]["principals"] == [bastion.account.name]
     # Nothing was run on the way.
     assert bastion.commands_since(mark) == []

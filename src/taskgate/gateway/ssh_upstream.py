@@ -170,6 +170,7 @@ class SshUpstream:
             "key": made.fingerprint,
             "principals": principals,
             "valid_before": fields.valid_before,
+            "permits": fields.permits,
         }
         if fields.force_command is not None:
             facts["force_command"] = fields.force_command

@@ -27,6 +27,15 @@ class CertificateFields:
     permit_agent_forwarding: bool = False
     permit_x11_forwarding: bool = False
 
+    @property
+    def permits(self) -> list[str]:
+        """For records, in the words of the certificate."""
+        told = {
+            "permit-pty": self.permit_pty,
+            "permit-port-forwarding": self.permit_port_forwarding,
+        }
+        return [name for name, permitted in told.items() if permitted]
+
 
 def key_id(person: str, task: str, session: str) -> str:
     """Who it is, for which task, in which session: one line of printable ASCII, as logs take it.
