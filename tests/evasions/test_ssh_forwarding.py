@@ -35,6 +35,14 @@ permit:
   - run: ["echo **", "sleep *"]
 ---
 kind: Task
+name: masked
+resource: target
+for: {groups: [testers]}
+permit:
+  - {forward: ["127.0.0.*:*"], listen: ["localhost:*"], x11: [target], run: ["echo *"]}
+mask: [{kinds: [email], as: redact}]
+---
+kind: Task
 name: asking
 resource: target
 for: {groups: [testers]}
@@ -203,3 +211,17 @@ async def test_a_second_channel_after_the_revocation_reaches_nothing(place: SshS
         with pytest.raises(asyncssh.PermissionDenied):
             await connection(place, "subnet", token)
         assert len(server.peers) == count
+
+
+async def test_what_a_task_masks_does_not_go_round_by_a_connection(place: SshSetting) -> None:
+    with serving(lambda client: client.sendall(b"ann@example.com\n")) as server:
+        async with await connection(place, "masked") as client:
+            said = await reached(client, "127.0.0.1", server.port)
+            assert "the task masks what it shows" in said
+            with pytest.raises(asyncssh.ChannelListenError):
+                await client.forward_remote_port("localhost", 0, "127.0.0.1", server.port)
+        assert server.peers == []
+    more = {"DISPLAY": "localhost:3"}
+    done = await asyncio.to_thread(place.ssh, "masked", "echo x", "-Y", more=more)
+    assert done.stdout == "x\n"
+    assert "X11 forwarding" in place.refused("masked")

@@ -16,7 +16,7 @@ from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import Denied, NotRecorded, TaskgateError, Unreadable
 from taskgate.model.event import EventKind
 from taskgate.protocols.ssh.conversation import Endpoint, Host, Link, Listening, Target
-from taskgate.protocols.ssh.forwards import connect_request, listen_request
+from taskgate.protocols.ssh.forwards import connect_request, listen_request, unless_masked
 from taskgate.protocols.ssh.refusals import refusal_line
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
@@ -164,7 +164,7 @@ class Forwards:
     async def _take(self, link: Link) -> None:
         carried, gate = self._links[link], self.gate
         try:
-            decision = gate.judge(carried.actions)
+            decision = self._judge(carried.actions)
             error = gate.ended()
             if error is None and decision.outcome is Outcome.DENY:
                 error = Denied(decision.reason, rule=decision.rule, hint=decision.hint)
@@ -197,10 +197,15 @@ class Forwards:
             self.gate.recording.flush()
             raise
 
+    def _judge(self, actions: tuple[Action, ...]) -> Decision:
+        decision = self.gate.judge(actions)
+        agent = all(action.verb == "agent" for action in actions)
+        return decision if agent else unless_masked(decision)
+
     async def _admitted(self, request: Request) -> tuple[int, Decision]:
         """The request's number and what the task says, once it may run. Raises: TaskgateError."""
         gate = self.gate
-        decision = gate.judge(request.actions)
+        decision = self._judge(request.actions)
         admission = gate.admit(request, decision)
         gate.recording.flush()
         if admission.error is not None:

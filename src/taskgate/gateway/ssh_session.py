@@ -41,6 +41,7 @@ from taskgate.protocols.ssh.conversation import (
     Link,
     Start,
 )
+from taskgate.protocols.ssh.forwards import unless_masked
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
 from taskgate.protocols.ssh.requests import FILE_VERBS, GATED, SFTP, ExecRequest, lent_action
 
@@ -164,8 +165,8 @@ class SshSession:
     def may_lend(self, verb: str) -> bool:
         """Whether some rule lets the host use the client's `agent` or `x11`; the command it is lent
         for is judged with it."""
-        action = lent_action(verb, self.gate.info.resource)
-        if self.gate.judge((action,)).outcome is not Outcome.DENY:
+        decision = self.gate.judge((lent_action(verb, self.gate.info.resource),))
+        if (unless_masked(decision) if verb == "x11" else decision).outcome is not Outcome.DENY:
             return True
         self.refused(_LENT[verb])
         return False

@@ -392,8 +392,8 @@ class TaskBase(Strict):
     binary: Literal["refuse", "pass"] | None = Field(
         default=None,
         description="SSH with masks: what happens to a command's answer that is no text, and to the"
-        " reading of files by SFTP and scp, in none of which anything can be masked. `refuse` if"
-        " left out.",
+        " reading of files by SFTP and scp, connections and X11, in none of which anything can be"
+        " masked. `refuse` if left out.",
     )
     limits: LimitsModel = Field(default=LimitsModel(), description="Caps.")
     record: RecordModel = Field(default=RecordModel(), description="What is recorded.")

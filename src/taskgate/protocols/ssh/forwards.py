@@ -3,9 +3,11 @@ exactly as they are sent on."""
 
 import hashlib
 import ipaddress
+from dataclasses import replace
 from typing import Final
 
 from taskgate.model.action import Action, Request
+from taskgate.model.decision import Decision, Outcome
 from taskgate.model.endpoints import plain_host, spell_endpoint
 from taskgate.model.errors import Unreadable
 from taskgate.model.paths import split_path
@@ -51,6 +53,22 @@ def listen_request(wanted: Endpoint, resource: str) -> tuple[Request, Endpoint]:
         raise _unreadable(wanted, error) from None
     made = _request(f"listening on {actions[0].object} for the client", actions, resource)
     return made, Endpoint("" if everywhere else host, wanted.port)
+
+
+def unless_masked(decision: Decision) -> Decision:
+    """What passes through a connection or shows in a window is not read, so nothing is masked in
+    it. An agent's use shows the client nothing."""
+    masks = decision.masks
+    if not masks.kinds or masks.pass_binary:
+        return decision
+    return replace(
+        decision,
+        outcome=Outcome.DENY,
+        rule=masks.kinds[0].rule,
+        reason="the task masks what it shows, and what passes through a connection is not read",
+        demands=(),
+        hint="ask for it by a command; or the task's author lets it pass with binary: pass",
+    )
 
 
 def _socket_request(path: str, resource: str) -> tuple[Request, Target]:
