@@ -32,7 +32,6 @@ from taskgate.protocols.ssh.driver import algorithms
 from taskgate.protocols.ssh.driver.channels import (
     MAX_PACKET_BYTES,
     WINDOW_BYTES,
-    ClientSide,
     HostSide,
 )
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink, Side
