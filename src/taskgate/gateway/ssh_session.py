@@ -18,8 +18,9 @@ from taskgate.gateway.ssh_files import FilesChannel
 from taskgate.gateway.ssh_forwards import Forwards, Means
 from taskgate.gateway.ssh_gated import GatedShell
 from taskgate.gateway.ssh_masks import MaskedStream
+from taskgate.gateway.ssh_run import Held, Run
 from taskgate.gateway.ssh_shells import read_request, recorded
-from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, TerminalRoom
+from taskgate.gateway.ssh_terminal import TerminalRecord, TerminalRoom
 from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
@@ -62,42 +63,6 @@ class Around:
     mask_key: bytes
 
 
-@dataclass(slots=True)
-class _Run:
-    """What one channel does. `started_at` is monotonic, None until the command runs. A line of a
-    gated shell stands for a channel `within` another."""
-
-    task: asyncio.Task[None]
-    number: int = 0
-    started_at: float | None = None
-    statement_s: float | None = None
-    left_out: tuple[str, ...] = ()
-    finished: bool = False
-    files: FilesChannel | None = None
-    masked: MaskedStream | None = None
-    reading_since: float | None = None
-    recorded: RecordedStream | None = None
-    shell: GatedShell | None = None
-    within: ClientChannel | None = None
-    held: bool = False
-
-    @property
-    def under_way(self) -> bool:
-        began = self.started_at is not None or self.reading_since is not None
-        return began and not self.held
-
-
-class _Held:
-    """A channel that waits for people, as `Holding` sees it."""
-
-    def __init__(self, gate: TaskGate, channel: ClientChannel) -> None:
-        self.gate = gate
-        self._channel = channel
-
-    def tell(self, message: str, hint: str = "") -> None:
-        self._channel.tell(notice(message, hint))
-
-
 class SshSession:
     """The driver of one connection's channels."""
 
@@ -106,7 +71,7 @@ class SshSession:
         self._line = line
         self._around = around
         self._clock = around.clock
-        self._runs: dict[ClientChannel, _Run] = {}
+        self._runs: dict[ClientChannel, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._host: Host | None = None
         self._reaching = asyncio.Lock()
@@ -145,7 +110,7 @@ class SshSession:
         within: ClientChannel | None = None,
     ) -> "asyncio.Task[None]":
         task = self._spawn(self._serve(channel, work))
-        self._runs[channel] = _Run(task, within=within)
+        self._runs[channel] = Run(task, within=within)
         return task
 
     def refused(self, what: str) -> None:
@@ -250,7 +215,7 @@ class SshSession:
         for one in waiting:
             one.held = True
         try:
-            held = _Held(self.gate, channel)
+            held = Held(self.gate, channel)
             return await self._around.holding.run(held, number, request, decision)
         finally:
             for one in waiting:
@@ -384,7 +349,7 @@ class SshSession:
             raise self._limit(number, f"the answer is longer than {most} bytes")
         channel.exit_as(ended)
 
-    def _finished(self, channel: ClientChannel, run: _Run, ended: Ended | None, why: str) -> None:
+    def _finished(self, channel: ClientChannel, run: Run, ended: Ended | None, why: str) -> None:
         """Records how a command ended, once; None where it was cut off."""
         if run.finished or run.started_at is None:
             return
@@ -448,7 +413,7 @@ class SshSession:
         if silent > idle_s:
             self._end(Idle(f"the session was silent for {idle_s:g} s"), "idle")
 
-    def _overdue(self, channel: ClientChannel, run: _Run, most: float) -> None:
+    def _overdue(self, channel: ClientChannel, run: Run, most: float) -> None:
         why = f"the command ran longer than {most:g} s"
         error = OverLimit(why, hint=f"it is a limit of task {self.gate.info.task}")
         channel.tell(refusal(error))

@@ -57,7 +57,7 @@ class HostConnection:
         self._through = through
         self._where = _where(resource, through)
         # The channels that lend something to the host while they run.
-        self._lenders: dict[ClientChannel, Start] = {}
+        self._lenders: dict[ClientSide, Start] = {}
         # asyncssh would give the host what this machine has.
         vars(connection).update(
             _process_auth_agent_at_openssh_dot_com_open=self._agent_wanted,
@@ -70,14 +70,15 @@ class HostConnection:
         self, channel: ClientChannel, start: Start, stream: Stream | None = None
     ) -> Ended:
         """See `conversation.Host`."""
-        client = cast(NearEnd, channel)
+        # What stands for a client's channel lends nothing.
+        client, lender = cast(NearEnd, channel), cast(ClientSide, channel)
         side = HostSide(client, start)
         if stream is not None:
             client.stream = stream
             stream.attach(side)
         try:
             if start.agent or start.x11 is not None:
-                self._lenders[channel] = start
+                self._lenders[lender] = start
             await self._connection.create_session(
                 lambda: side, start.command, subsystem=start.subsystem, env=_variables(start),
                 send_env=(), encoding=None, window=WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES,
@@ -90,7 +91,7 @@ class HostConnection:
                 hint="the host's own log may say why",
             ) from None
         finally:
-            self._lenders.pop(channel, None)
+            self._lenders.pop(lender, None)
             side.close()
 
     def _agent_wanted(self, packet: Any) -> Any:
@@ -198,9 +199,8 @@ async def _too_many() -> Side:
     raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, "too many channels are open")
 
 
-def _lent(lender: ClientChannel | None, verb: str) -> Awaitable[Side]:
-    # A line of a gated shell lends nothing.
-    link = lender.lend(verb) if isinstance(lender, ClientSide) else None
+def _lent(lender: ClientSide | None, verb: str) -> Awaitable[Side]:
+    link = lender.lend(verb) if lender is not None else None
     if link is None:
         raise asyncssh.ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, "nothing is lent")
     return link.asked()
