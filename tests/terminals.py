@@ -64,11 +64,12 @@ def at_terminal(
     arguments: list[str], environment: Mapping[str, str], columns: int = 80, rows: int = 24
 ) -> Iterator[Typist]:
     """Runs a program at a terminal of that size; it is ended afterwards."""
+    kept = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES")}
     terminal, inside = os.openpty()
     _size(terminal, columns, rows)
     process = subprocess.Popen(
         arguments, stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
-        env={**environment, "TERM": "xterm-256color"},
+        env={**kept, "TERM": "xterm-256color"},
     )  # fmt: skip
     os.close(inside)
     try:

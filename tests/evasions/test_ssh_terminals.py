@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from taskgate.demo.gate import Person
 from taskgate.model.event import EventKind
 from tests.hosts import Host
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
@@ -14,6 +15,16 @@ from tests.terminals import at_terminal
 __all__ = ["ssh_host"]
 
 TASKS = """
+kind: Role
+name: watchers
+for: {groups: [watchers]}
+may: [audit, replay]
+---
+kind: Role
+name: administrators
+for: {groups: [admins]}
+may: [administer]
+---
 kind: Task
 name: admin
 resource: target
@@ -24,12 +35,28 @@ permit:
 deny:
   - {run: ["rm **", "sudo **"], reason: not here}
 """
+WATCHER = Person("watcher", "watches", ("watchers",))
+ADMIN = Person("boss", "administers", ("admins",))
+# What attacks whoever sees it: a clipboard filled, a title, answers as if typed, the mouse, a link.
+ATTACKS = (
+    r"\033]52;c;cm0gLXJmIC8K\007",
+    r"\033]0;owned\007",
+    r"\033[c",
+    r"\033[6n",
+    r"\033[21t",
+    r"\033P$q\042p\033\\",
+    r"\033[?1000h",
+    r"\033[?2004h",
+    r"\033]8;;http://x/\007",
+    r"\033[5i",
+    r"\302\2330c",
+)
 SECRET = "hunter2-pazz"
 
 
 @pytest.fixture(scope="module")
 def place(ssh_host: Host) -> Iterator[SshSetting]:
-    with running_ssh_gate(ssh_host, TASKS) as found:
+    with running_ssh_gate(ssh_host, TASKS, people=(WATCHER, ADMIN)) as found:
         yield found
 
 
@@ -59,6 +86,61 @@ def test_a_password_is_not_in_the_recording(place: SshSetting, prompt: str, at_o
     assert SECRET.encode() not in raw
     # Neither in pieces: no event holds even a part of it.
     assert not re.search(rb'"text":"(hunt|[^"]*pazz)', raw)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--text",)], ids=["played", "as text"])
+def test_what_a_host_prints_does_not_attack_whoever_replays_it(
+    place: SshSetting, arguments: tuple[str, ...]
+) -> None:
+    place.ssh("admin", f"printf 'before{''.join(ATTACKS)}after\\n'", "-tt")
+    session = place.newest_session("admin")
+    place.recorded("admin")
+    command = [*place.own.program, "replay", session, "--at-once", *arguments]
+    with at_terminal(command, place.own.surroundings("watcher")) as typist:
+        assert typist.ended() == 0
+        seen = typist.seen
+    assert "beforeafter" in seen
+    # The request is told with its text, which names them; what was printed is not passed.
+    for begun in (
+        "\x1b]",
+        "\x1bP",
+        "\x1b[c",
+        "\x1b[6n",
+        "\x1b[21t",
+        "\x1b[?1000",
+        "\x1b[?2004",
+        "\x1b[5i",
+        "\x9b",
+    ):
+        assert begun not in seen
+
+
+def test_whoever_loses_the_right_to_replay_watches_no_longer(place: SshSetting) -> None:
+    environment = place.environment(place.grant("admin"))
+    with at_terminal(place.arguments("admin", "-tt"), environment) as typist:
+        typist.until(r"\$ ")
+        session = place.newest_session("admin")
+        command = [*place.own.program, "watch", session, "--text"]
+        with at_terminal(command, place.own.surroundings("watcher")) as watcher:
+            watcher.until("terminal 80 by 24")
+            place.own.ask("boss", "POST", "/v1/users/watcher/groups", {"groups": []})
+            watcher.ended()
+        typist.type("echo not-watched\r")
+        typist.until("not-watched\r\n")
+        assert "not-watched" not in watcher.seen
+    place.own.ask("boss", "POST", "/v1/users/watcher/groups", {"groups": ["watchers"]})
+
+
+def test_that_a_session_is_watched_is_recorded_first(place: SshSetting) -> None:
+    place.ssh("admin", "id", "-tt")
+    session = place.newest_session("admin")
+    place.recorded("admin")
+    place.own.sign_in(WATCHER)
+    assert place.own.command("watcher", "watch", session, "--json").returncode == 0
+    found = place.own.ask("watcher", "GET", "/v1/audit/search?text=&limit=50")["entries"]
+    read = [row for row in found if row["event"] == "recording.read"]
+    assert read, found
+    assert "watcher" in read[0]["who"]
 
 
 def test_variables_are_left_out_of_an_open_shell_too(place: SshSetting) -> None:

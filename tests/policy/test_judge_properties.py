@@ -128,6 +128,7 @@ def make(
         mask_patterns=tuple(masks),
         limits=TaskLimits(),
         record_rows=False,
+        record_output=False,
         standing=None,
         vocabulary=POSTGRES,
         permits=index_rules(kept, Effect.PERMIT, POSTGRES),

@@ -143,6 +143,11 @@ def test_a_terminal_that_never_ended_leaves_the_watchers_as_it_should_be() -> No
     )
 
 
+def test_a_terminal_of_no_size_is_played_at_the_usual_one() -> None:
+    started = ("terminal.started", {"request": 1, "columns": 0, "rows": 0, "term": ""})
+    assert "\x1b[1;24r" in played(started, output("x"), FINISHED, rows=30)
+
+
 def test_resized() -> None:
     resized = ("terminal.resized", {"request": 1, "columns": 50, "rows": 12})
     assert "\x1b[1;12r" in played(STARTED, resized, output("x"), FINISHED)

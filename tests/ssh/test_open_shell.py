@@ -55,6 +55,14 @@ hold:
     for: {groups: [leads], people: 1, within: 1m}
 ---
 kind: Task
+name: kept
+resource: target
+for: {groups: [testers]}
+permit:
+  - run: ["seq *", "cat"]
+record: {output: true}
+---
+kind: Task
 name: none
 resource: target
 for: {groups: [testers]}
@@ -229,6 +237,30 @@ def test_a_command_without_a_terminal_keeps_its_counts_alone(place: SshSetting) 
     events = place.recorded("admin")
     assert not shown(events)
     assert facts_of(events, EventKind.REQUEST_FINISHED)["bytes_to_client"] == 6
+
+
+def test_the_answer_of_a_command_is_kept_where_the_task_says_so(place: SshSetting) -> None:
+    assert place.ssh("kept", "seq 3").stdout == "1\n2\n3\n"
+    events = place.recorded("kept")
+    assert shown(events) == b"1\n2\n3\n"
+    assert "columns" not in facts_of(events, EventKind.TERMINAL_STARTED)
+    done = place.ssh("kept", "cat", stdin="not kept of what comes in, but of what goes out\n")
+    assert done.stdout.startswith("not kept")
+    events = place.recorded("kept")
+    assert shown(events).startswith(b"not kept")
+    assert typed(events) == []
+
+
+def test_explain_tells_of_the_open_tier(place: SshSetting) -> None:
+    def explained(text: str) -> str:
+        done = place.own.command("operator", "policy", "explain", "--task", "admin", text)
+        return str(done.stdout)
+
+    assert explained("ls -l *").startswith("PERMIT  ")
+    assert "under shell: open; what can be seen of it is advisory" in explained("ls -l *")
+    assert explained("rm x").startswith("DENY  ")
+    assert explained("reboot now").startswith("HOLD  ")
+    assert "sent to the host as: id" in explained("id")
 
 
 def test_a_command_typed_into_a_shell_is_found_by_search(place: SshSetting) -> None:

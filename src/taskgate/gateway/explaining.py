@@ -19,7 +19,7 @@ from taskgate.gateway.tls import UpstreamContexts
 from taskgate.gateway.upstream import UpstreamSecrets
 from taskgate.model import limits
 from taskgate.model.action import Action
-from taskgate.model.decision import Decision
+from taskgate.model.decision import Decision, Outcome
 from taskgate.model.errors import BadConfig, UpstreamFault
 from taskgate.model.identity import Identity
 from taskgate.model.resource import Resource, SecretRef
@@ -30,6 +30,7 @@ from taskgate.policy.ssh_verbs import SSH
 from taskgate.protocols.gate import Gate
 from taskgate.protocols.postgres.judging import Judged, judge_text
 from taskgate.protocols.ssh.commands import read_command
+from taskgate.protocols.ssh.requests import OPEN, advisory, shell_tier
 from taskgate.sql.catalog import Catalog, catalog_query, parse_catalog_answer
 from taskgate.sql.entries import CatalogAnswer, NeededName
 from taskgate.sql.facts import SessionNames
@@ -177,11 +178,21 @@ def _explain_command(
 ) -> Explained:
     command = read_command(text)
     explanation = explain(policy, task.name, resource, identity, command.actions, now)
-    if command.why:
+    opened = judge(policy.version, task, resource, (shell_tier(OPEN),))
+    rule = f"{task.name}/otherwise"
+    if explanation.decision.rule == rule and opened.rule != rule and not _is_denied(opened):
+        actions = (shell_tier(OPEN), *advisory(command.actions))
+        explanation = explain(policy, task.name, resource, identity, actions, now)
+        note = "sent as it is, under shell: open; what can be seen of it is advisory"
+    elif command.why:
         note = f"a script, sent as it is, because its commands cannot be told: {command.why}"
     else:
         note = f"sent to the host as: {command.sent}"
     return Explained(explanation.decision, explanation, (note,))
+
+
+def _is_denied(decision: Decision) -> bool:
+    return decision.outcome is Outcome.DENY
 
 
 async def _judged(

@@ -42,8 +42,9 @@ def recorded(
     asked: Asked, request: ExecRequest, record: TerminalRecord, within: Stream | None,
     max_bytes: int | None,
 ) -> RecordedStream | None:  # fmt: skip
-    """The stream that records a channel: one with a terminal, and every shell."""
-    if asked.terminal is None and request.sent is not None:
+    """The stream that records a channel: one with a terminal, every shell, and every command where
+    the task says `record: {output: true}`."""
+    if asked.terminal is None and request.sent is not None and not record.wanted:
         return None
     record.started(asked.terminal, request.tier)
     return RecordedStream(record, within, max_bytes)

@@ -39,6 +39,12 @@ class TerminalRecord:
         self._room = room
         self._echo: Echo | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the task has all output recorded."""
+        task = self._gate.task
+        return task is not None and task.record_output
+
     def started(self, terminal: Terminal | None, tier: str) -> None:
         """Without a terminal, keys are not echoed: they are not kept."""
         facts: dict[str, Any] = {"tier": tier} if tier else {}

@@ -260,6 +260,9 @@ class TaskBuilder:
             ):
                 if given:
                     self._wrong(path, f"{self.vocabulary.protocol} has no rows", "leave it out")
+        elif model.record.output:
+            protocol = self.vocabulary.protocol
+            self._wrong(("record", "output"), f"{protocol} has rows, not output", "rows: true")
         if model.binary is not None and (self.vocabulary.relational or not model.mask):
             self._wrong(
                 ("binary",),
@@ -286,6 +289,7 @@ class TaskBuilder:
                 model.limits.rows, model.limits.bytes, model.limits.idle, model.limits.statement
             ),
             record_rows=model.record.rows,
+            record_output=model.record.output,
             standing=StandingLimit(standing.uses, standing.lasts)
             if isinstance(standing, StandingModel)
             else None,

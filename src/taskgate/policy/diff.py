@@ -162,8 +162,12 @@ def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
     if old.direct != new.direct:
         yield Change(subject, _MORE if new.direct else _LESS, f"direct: {str(new.direct).lower()}")
     yield from _break_glass(subject, old.break_glass, new.break_glass)
-    if (old.limits, old.record_rows, old.standing) != (new.limits, new.record_rows, new.standing):
+    if _others(old) != _others(new):
         yield Change(subject, _OTHER, "limits, recording or approvals in advance")
+
+
+def _others(task: Task) -> tuple[object, ...]:
+    return task.limits, task.record_rows, task.record_output, task.standing
 
 
 def _break_glass(

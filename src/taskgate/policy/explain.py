@@ -164,6 +164,8 @@ def _obligations(task: Task) -> list[str]:
         said.append(f"an agent is held for what people may do ({task.hold_agents.value})")
     if task.record_rows:
         said.append("the answer's rows are recorded, as shown")
+    if task.record_output:
+        said.append("what commands answer is recorded, as shown")
     return said
 
 

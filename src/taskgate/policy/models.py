@@ -236,6 +236,11 @@ class RecordModel(Strict):
     rows: bool = Field(
         default=False, description="The answer's rows too, as the client saw them (masked)."
     )
+    output: bool = Field(
+        default=False,
+        description="What commands answer without a terminal too (SSH), as the client saw it"
+        " (masked). What terminals and shells show is recorded anyway.",
+    )
 
 
 class StandingModel(Strict):

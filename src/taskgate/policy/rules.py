@@ -176,6 +176,7 @@ class Task:
     mask_patterns: tuple[MaskPattern, ...]
     limits: TaskLimits
     record_rows: bool
+    record_output: bool
     standing: StandingLimit | None
     vocabulary: RuleVocabulary
     permits: RuleIndex = field(repr=False)

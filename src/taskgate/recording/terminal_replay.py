@@ -155,11 +155,12 @@ def play(entries: Iterable[Entry], player: Player, pace: Pace) -> Iterator[Play]
 
 
 def _size(facts: dict[str, Any]) -> tuple[int, int]:
-    columns, rows = facts.get("columns"), facts.get("rows")
-    return (
-        min(max(columns, 1), 9_999) if isinstance(columns, int) else 80,
-        min(max(rows, 1), 9_999) if isinstance(rows, int) else 24,
-    )
+    """Columns and rows; a client that has no terminal itself asks for one of size 0."""
+    return _number(facts.get("columns"), 80), _number(facts.get("rows"), 24)
+
+
+def _number(value: object, default: int) -> int:
+    return min(value, 9_999) if isinstance(value, int) and value > 0 else default
 
 
 def _clock(seconds: float) -> str:

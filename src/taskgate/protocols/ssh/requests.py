@@ -69,8 +69,7 @@ def open_request(asked: Asked, resource: str, permits: Callable[[Action], bool])
     read = read_command(_command(asked))
     kept, left_out = _variables(asked, permits)
     seen = (*read.actions, *_terminal(asked, read))
-    advisory = (action if action.via else replace(action, via=OPEN) for action in seen)
-    actions = (shell_tier(OPEN), *advisory, *_settings(kept), *_lent(asked, resource))
+    actions = (shell_tier(OPEN), *advisory(seen), *_settings(kept), *_lent(asked, resource))
     command = Command(read.text, read.text, actions)
     request = command.request(resource, actions, (*_around(asked, kept), OPEN))
     return ExecRequest(request, command.sent, kept, left_out, OPEN)
@@ -85,6 +84,11 @@ def shell_request(
     command = Command(f"shell ({tier})", "", actions)
     request = command.request(resource, actions, (*_around(asked, kept), f"shell {tier}"))
     return ExecRequest(request, None, kept, left_out, tier)
+
+
+def advisory(seen: tuple[Action, ...]) -> tuple[Action, ...]:
+    """What can be seen of something that the tier `open` lets run as it is."""
+    return tuple(action if action.via else replace(action, via=OPEN) for action in seen)
 
 
 def shell_tier(tier: str) -> Action:
