@@ -56,6 +56,7 @@ LINES = (
     Line("at a host", _ssh(ENG.name, "web-operate", "systemctl status web")),
     Line("refused", _ssh(ENG.name, "web-operate", "rm -rf srv/app/releases")),
     Line("held (waits)", _ssh(ENG.name, "web-operate", "systemctl restart web")),
+    Line("masked", _ssh(ENG.name, "web-operate", "tail -n 5 var/log/web/app.log")),
     Line("a shell (waits)", f"taskgate --profile {ENG.name} connect web-shell"),
     Line(
         "files",

@@ -42,6 +42,17 @@ def line_refused(visitor: Visitor) -> str:
     return _said_by_gate(said)
 
 
+def log_masked(visitor: Visitor) -> str:
+    real = visitor.shop.host.read("/var/log/web/app.log").splitlines()[-5:]
+    shown = good(visitor.ssh(ENG, "web-operate", "tail -n 5 var/log/web/app.log"))
+    must(len(shown.splitlines()) == 5, f"{len(shown.splitlines())} lines instead of 5")
+    secret = [word for line in real for word in line.split() if "@" in word or word.isdigit()]
+    must(len(secret) > 3, "the log has nothing to hide")
+    through = [word for word in secret if len(word) > 12 and word in shown]
+    must(not through, f"{through} came through")
+    return last(shown)
+
+
 def restart_held(visitor: Visitor) -> str:
     def restarts() -> int:
         return visitor.shop.host.read("/var/log/web/journal.log").count("restarted by")
@@ -164,6 +175,7 @@ STOPS = (
     Stop("A permitted command runs at a host", command_runs),
     Stop("Another is refused, by rule", command_refused),
     Stop("... and so is a line that has one in it", line_refused),
+    Stop("Cards and e-mail in a log arrive masked", log_masked),
     Stop("A held restart runs once lea approves", restart_held),
     Stop("A log is fetched by scp", log_fetched),
     Stop("Uploads are taken, releases are not", file_left),
