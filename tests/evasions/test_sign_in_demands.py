@@ -13,6 +13,7 @@ from taskgate.identity.oidc.claims import Spans
 from taskgate.identity.oidc.people import identity_of
 from taskgate.identity.oidc.settings import GroupMapping, ProviderSettings
 from taskgate.identity.proof import Proof, ProvenGrants
+from taskgate.identity.ssh_access import HeldGrants, Proven
 from taskgate.model.authentication import Authentication
 from taskgate.model.errors import Denied, StepUpNeeded
 from taskgate.model.identity import Identity, IdentityKind
@@ -80,6 +81,29 @@ async def test_a_weaker_sign_in_is_refused(
     there: Node, shown: Authentication, missing: str
 ) -> None:
     assert missing in await refused(there, replace(ANN, authentication=shown))
+
+
+async def test_a_weaker_sign_in_gets_no_token_of_a_grant_that_a_stronger_one_took_up(
+    there: Node,
+) -> None:
+    grant = (await there.grants.request(STRONG, "payroll", WHY)).grant
+    weak = replace(ANN, authentication=Authentication(frozenset({"pwd"}), auth_time=NOW))
+    with pytest.raises(StepUpNeeded, match="a second factor"):
+        await there.grants.issue_token(weak, grant.id)
+    assert (await there.grants.issue_token(STRONG, grant.id)).grant == grant
+
+
+async def test_a_weaker_sign_in_s_key_does_not_use_a_grant_that_a_stronger_one_took_up(
+    there: Node,
+) -> None:
+    proven = ProvenGrants(there.grants, there.store.grants, there.policies, there.clock)
+    held = HeldGrants(there.grants, proven, there.policies, there.clock)
+    grant = (await there.grants.request(STRONG, "payroll", WHY)).grant
+    weak = replace(ANN, authentication=Authentication(frozenset({"pwd"}), auth_time=NOW))
+    with pytest.raises(StepUpNeeded, match="a second factor"):
+        await held.find(Proven(weak, stale=True), "payroll", "")
+    found, resource, fresh = await held.find(Proven(STRONG, stale=True), "payroll", "")
+    assert (found, resource, fresh) == (grant, "warehouse", False)
 
 
 async def test_a_grant_kept_for_later_opens_nothing_once_the_sign_in_is_old(there: Node) -> None:

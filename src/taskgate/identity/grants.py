@@ -143,11 +143,16 @@ class Grants:
     async def issue_token(self, identity: Identity, grant_id: str) -> Issued:
         """One more token for a grant of one's own; it ends with the grant.
 
-        Raises: NotFound (not there, not one's own, or over), OverLimit, StoreUnavailable.
+        Raises: NotFound (not there, not one's own, or over), StepUpNeeded, OverLimit,
+        StoreUnavailable.
         """
         now = self._clock.now()
         grant = await self._store.get(grant_id)
         if grant is not None and grant.identity.key == identity.key and grant.live(now):
+            task = self._policy.current.tasks.get(grant.task)
+            if task is not None:
+                # A weaker sign-in does not get at what a stronger one took up.
+                ensure_sign_in(task, identity, now)
             token, token_hash = new_token()
             kept = await self._store.add_token(
                 Token(token_hash, grant.id, now, grant.expires_at), limits.MAX_TOKENS_PER_GRANT
