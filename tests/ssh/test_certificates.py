@@ -142,7 +142,7 @@ def test_terminals_where_the_task_permits_them(place: SshSetting) -> None:
     assert "/dev/pts/" in place.ssh("looks", "tty", "-tt").stdout
     (facts,) = reached(place, "looks")
     permits = facts["certificate"]["permits"]  # type: ignore[index]
-    assert permits == ["permit-pty", "permit-port-forwarding"]
+    assert permits == ["permit-port-forwarding", "permit-pty"]
 
 
 def test_the_private_key_is_nowhere(place: SshSetting) -> None:

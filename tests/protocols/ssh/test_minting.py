@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +51,13 @@ def test_no_two_have_the_same_key() -> None:
     first, second = mint(authority, PLAIN), mint(authority, PLAIN)
     assert first.fingerprint != second.fingerprint
     assert "PRIVATE" not in repr(first)
+
+
+@pytest.mark.parametrize(
+    "named", [name for name in CertificateFields.__slots__ if "permit_" in name]
+)
+def test_what_it_permits_is_recorded_in_its_own_words(tmp_path: Path, named: str) -> None:
+    changed: dict[str, Any] = {named: True}
+    fields = replace(PLAIN, **changed)
+    (permits,) = fields.permits
+    assert _listed(tmp_path, fields).endswith(f"Extensions: {permits}")

@@ -31,8 +31,10 @@ class CertificateFields:
     def permits(self) -> list[str]:
         """For records, in the words of the certificate."""
         told = {
-            "permit-pty": self.permit_pty,
+            "permit-X11-forwarding": self.permit_x11_forwarding,
+            "permit-agent-forwarding": self.permit_agent_forwarding,
             "permit-port-forwarding": self.permit_port_forwarding,
+            "permit-pty": self.permit_pty,
         }
         return [name for name, permitted in told.items() if permitted]
 
