@@ -282,7 +282,7 @@ def test_a_revoked_grant_cuts_the_prompt(place: SshSetting) -> None:
     assert kinds.count(EventKind.REQUEST_FINISHED) == 1
 
 
-@pytest.mark.parametrize("term", ["", "dumb", "../../etc/passwd", "x" * 5000, "xterm\x1b[2J"])
+@pytest.mark.parametrize("term", ["dumb", "unknown", "vt52", "x" * 60])
 def test_any_terminal_type(place: SshSetting, term: str) -> None:
     with typing(place, "ops", term=term, columns=3, rows=1) as shell:
         shell.wait_for(">")
@@ -292,6 +292,17 @@ def test_any_terminal_type(place: SshSetting, term: str) -> None:
         shell.wait_for("taskgate: run rm x")
         shell.type("\x04")
         assert shell.end() == 126
+
+
+@pytest.mark.parametrize("term", ["", "../../etc/passwd", "x" * 5000, "xterm\x1b[2J"])
+def test_a_terminal_type_that_is_no_plain_name(place: SshSetting, term: str) -> None:
+    mark = place.host.mark()
+    with typing(place, "ops", term=term) as shell:
+        shell.wait_for("PTY allocation request failed")
+        # OpenSSH's client gives up where it was told to have a terminal (-tt).
+        shell.type("echo unseen\r\x04")
+        assert shell.end() != 0
+    assert _ran(place, mark) == []
 
 
 def test_keys_without_end_stop_nobody_else(place: SshSetting, shell: Typist) -> None:
