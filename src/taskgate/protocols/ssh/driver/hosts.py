@@ -38,6 +38,7 @@ from taskgate.protocols.ssh.driver.channels import (
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink, Side
 from taskgate.protocols.ssh.driver.host_faults import faults, said
 from taskgate.protocols.ssh.driver.host_keys import Known, Shown, known
+from taskgate.protocols.ssh.driver.sending import send_nothing_ignored
 
 KEEPALIVE_S = 15.0
 
@@ -63,6 +64,7 @@ class HostConnection:
             _process_auth_agent_at_openssh_dot_com_open=self._agent_wanted,
             _process_x11_open=self._x11_wanted,
         )
+        send_nothing_ignored(connection)
         key = connection.get_server_host_key()
         self.host_key = key.get_fingerprint() if key is not None else ""
 

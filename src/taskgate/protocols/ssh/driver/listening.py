@@ -21,6 +21,7 @@ from taskgate.protocols.ssh.driver.channels import (
     GateChannel,
 )
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, HostPort, JoinedLink
+from taskgate.protocols.ssh.driver.sending import send_nothing_ignored
 
 KEEPALIVE_S = 30.0
 Arrived = Callable[[ClientLine], Visitor | None]
@@ -69,6 +70,7 @@ class _Server(asyncssh.SSHServer):
         # asyncssh would ask `SSHServer.validate_public_key` before it has checked a signature, and
         # say nothing of it afterwards.
         conn.validate_public_key = self._validate_key  # type: ignore[method-assign]
+        send_nothing_ignored(conn)
         self._visitor = self._arrived(_Line(conn))
         if self._visitor is None:
             conn.abort()
