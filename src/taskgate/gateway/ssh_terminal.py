@@ -210,8 +210,9 @@ class RecordedStream:
         self._try(self._show)
 
     def _ended(self) -> None:
-        self._show()
-        self._record.ended()
+        if not self._over:
+            self._show()
+            self._record.ended()
 
     def _show(self) -> None:
         if not self._waiting or self._over or self._sides is None:
