@@ -68,7 +68,9 @@ def at_terminal(
     terminal, inside = os.openpty()
     _size(terminal, columns, rows)
     process = subprocess.Popen(
-        arguments, stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+        # Whoever runs the tests in the background ignores SIGINT, and programs inherit that.
+        ["env", "--default-signal=INT", *arguments],
+        stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
         env={**kept, "TERM": "xterm-256color"},
     )  # fmt: skip
     os.close(inside)
