@@ -38,7 +38,8 @@ lint: setup ## Style, types, import contracts
 
 .PHONY: test
 test: setup ## Lint, then every test against real servers
-	@scripts/system-packages.sh postgresql-15 openssh-server openssh-client
+	@scripts/system-packages.sh postgresql-15 openssh-server openssh-client rsync git \
+	  ansible-core putty-tools
 	@{ command -v node && command -v npm; } >/dev/null || scripts/system-packages.sh nodejs npm
 	@scripts/system-packages.sh simplesamlphp php-cli php-xml php-mbstring \
 	  chromium chromium-driver

@@ -169,6 +169,11 @@ def test_what_cannot_be_meant_is_an_error(body: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("commands", ['"a **", "a -o b"', '"a -o **", "a -o -p"'])
+def test_an_option_that_is_spelled_out_may_add_to_a_wildcard(commands: str) -> None:
+    policy(f"permit: [{{run: [{commands}]}}]\n")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

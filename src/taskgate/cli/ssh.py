@@ -35,6 +35,19 @@ Host {name} {name}.gate
 Match all
 Include config
 """
+# What stands on the command line comes before the configuration. Ansible forbids passwords there
+# where it has none itself, and `sftp -b` any question.
+_PROGRAM = """\
+#!/bin/sh
+for one in "$@"; do
+  case "$one" in
+    {places})
+      exec {program} -F {config} -o BatchMode=no -o PasswordAuthentication=yes \\
+        -o PreferredAuthentications=password "$@" ;;
+  esac
+done
+exec {program} -F {config} "$@"
+"""
 _ASKPASS = '#!/bin/sh\nprintf "%s\\n" "$TASKGATE_SSH_TOKEN"\n'
 
 
@@ -57,7 +70,11 @@ def ssh_settings(reach: Connection, token: str) -> Mapping[str, str]:
         program = shutil.which(name)
         if program is None:
             stop(f"there is no {name}", Exit.COMMAND_NOT_FOUND, hint="install OpenSSH's client")
-        text = f'#!/bin/sh\nexec {shlex.quote(program)} -F {shlex.quote(str(config))} "$@"\n'
+        text = _PROGRAM.format(
+            places=_places(reach.resource),
+            program=shlex.quote(program),
+            config=shlex.quote(str(config)),
+        )
         profiles.write_private(f"{place}/bin/{name}", text).chmod(0o700)
     return {
         "PATH": f"{config.parent / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -66,3 +83,13 @@ def ssh_settings(reach: Connection, token: str) -> Mapping[str, str]:
         "TASKGATE_SSH_TOKEN": token,
         "TASKGATE_SSH_HOST": reach.resource,
     }
+
+
+def _places(name: str) -> str:
+    """Shell patterns for every way to name that host: `web-1`, `user@web-1.gate`, `[web-1]`, each
+    with a path behind it or without."""
+    plain = [f"{name}{end}" for end in ("", ".gate")]
+    hosts = [shlex.quote(host) for one in plain for host in (one, f"[{one}]")]
+    return "|".join(
+        f"{user}{host}{path}" for host in hosts for user in ("", "*@") for path in ("", ":*")
+    )

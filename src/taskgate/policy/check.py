@@ -111,6 +111,7 @@ def _superfluous(pairs: list[Pair], vocabulary: RuleVocabulary) -> Iterator[tupl
                 or not other.pattern.covers_columns(entry.pattern)
                 or (rule.trusted and not wider.trusted)
                 or _opens_system(entry, other, vocabulary)
+                or _spells_options(entry, other)
             ):
                 continue
             mutual = (
@@ -130,6 +131,18 @@ def _superfluous(pairs: list[Pair], vocabulary: RuleVocabulary) -> Iterator[tupl
                 ),
             )
             break
+
+
+def _spells_options(entry: Entry, wider: Entry) -> bool:
+    """Whether `entry` writes an option out that `wider` reaches by a wildcard alone: some options
+    of commands only a literal permits (`model.names.Guarded`), and which ones is not told here."""
+    if wider.pattern.name.everything:
+        return False
+    theirs = {part.literal for part in wider.pattern.name.parts}
+    return any(
+        part.literal is not None and part.literal.startswith("-") and part.literal not in theirs
+        for part in entry.pattern.name.parts
+    )
 
 
 def _opens_system(entry: Entry, wider: Entry, vocabulary: RuleVocabulary) -> bool:

@@ -22,8 +22,9 @@ UNGATED_KINDS = frozenset({"builtin", "safe_setting"})
 ANY_COLUMN = "*"
 # What lies in any schema lies within these.
 _HOLDS_EVERYTHING = frozenset({"database", "owned"})
-# Verbs about a path and all below it.
+# Verbs about a path and all below it, and the kind of object that is such a path for any verb.
 _WITH_ALL_BELOW = frozenset({"rename", "link"})
+_TREE = "tree"
 # What CASCADE takes along: anything of any kind.
 _DEPENDENT = "dependent"
 
@@ -117,9 +118,9 @@ def why_not(rule: Rule, entry: Entry, subject: Subject, vocabulary: RuleVocabula
 def _is_within(pattern: NamePattern, subject: Subject) -> bool:
     """Whether what the action names holds objects that `pattern` is about: `DROP SCHEMA sales`
     drops `sales.orders` too, and a folder is renamed with all below it."""
-    if subject.action.kind == "path":
+    if subject.action.kind in ("path", _TREE):
         return (
-            subject.action.verb in _WITH_ALL_BELOW
+            (subject.action.kind == _TREE or subject.action.verb in _WITH_ALL_BELOW)
             and subject.name is not None
             and pattern.may_match_below(subject.name)
         )

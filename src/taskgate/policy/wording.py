@@ -10,7 +10,7 @@ from taskgate.policy.units import spell_duration
 _MAX_SHOWN_CHARS = 200
 _MAX_COLUMNS_SHOWN = 8
 # Kinds of object that follow their verb without a word between.
-_PLAIN_OBJECTS = frozenset({"command", "program", "path", "variable", "endpoint", "tier"})
+_PLAIN_OBJECTS = frozenset({"command", "program", "path", "tree", "variable", "endpoint", "tier"})
 
 
 def plain(text: str) -> str:

@@ -17,6 +17,7 @@ from taskgate.protocols.ssh.place import Place
 from taskgate.protocols.ssh.programs import Program, Words, base_name, read_program
 from taskgate.protocols.ssh.reading import Dynamic, find_commands, read_line
 from taskgate.protocols.ssh.shell import FileRedirect, Group, Line, Simple, Stage, write_line
+from taskgate.protocols.ssh.transfers import read_transfer
 
 _NOWHERE = "/dev/null"
 MAX_ACTIONS = 1_000
@@ -142,13 +143,15 @@ def _run(words: Words, via: str) -> Action:
 
 
 def _within(program: Program, outer: str, depth: int) -> Iterator[Action]:
-    """What the command is known to run, and its plain name: a deny counts for them."""
+    """What the command is known to run or reach, and its plain name: a deny counts for them."""
     first = program.words[0]
     if first is not None and "/" in first:
         yield _run((base_name(first), *program.words[1:]), outer)
+    yield from _reached(program.words, outer)
     for words in program.inner:
         if not words:
             continue
+        yield from _reached(words, outer)
         yield _run(words, outer)
         if words[0] is not None and "/" in words[0]:
             yield _run((base_name(words[0]), *words[1:]), outer)
@@ -169,3 +172,9 @@ def bind(*parts: str) -> str:
         raw = part.encode()
         found.update(len(raw).to_bytes(8, "big") + raw)
     return found.hexdigest()
+
+
+def _reached(words: Words, outer: str) -> Iterator[Action]:
+    transfer = read_transfer(words)
+    for verb, path in transfer.effects if transfer is not None else ():
+        yield Action(verb, path, "tree", write=verb != "read", via=outer)

@@ -28,7 +28,8 @@ CARRIERS: Final = _names("""
 """)
 # Some of their options run other programs, or write where they like.
 OPTIONS: Final = _names("""
-    git hg svn tar bsdtar cpio zip unzip rsync sort split curl wget find fd rg tcpdump nmap
+    git git-upload-pack git-receive-pack git-upload-archive git-shell hg svn tar bsdtar cpio zip
+    unzip rsync sort split curl wget find fd rg tcpdump nmap
 """)
 # The shell's own; they change what is read after them, or run text.
 BUILTINS: Final = _names("""

@@ -22,6 +22,7 @@ from taskgate.protocols.ssh.program_names import (
     OPTIONS,
     SHELLS,
 )
+from taskgate.protocols.ssh.transfers import read_transfer
 
 Words = tuple[str | None, ...]
 
@@ -59,6 +60,9 @@ def _known(words: Words) -> Program:
         return _interpreter(words)
     if name in CARRIERS or name in BUILTINS:
         return _guarded(words, range(len(words)), *_carried(name, words))
+    transfer = read_transfer(words)
+    if transfer is not None:
+        return _guarded(words, transfer.guarded)
     if name in OPTIONS:
         return _options(name, words)
     return Program(words)
