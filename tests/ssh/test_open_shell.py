@@ -15,8 +15,10 @@ from taskgate.model.event import EventKind
 from taskgate.model.limits import (
     MAX_PAGE_BYTES,
     MAX_RECORDED_TERMINAL_BYTES,
+    MAX_TERMINAL_EVENT_BYTES,
     MIB,
 )
+from taskgate.recording.content import content_of
 from tests.hosts import Host
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate
 from tests.terminals import Typist, at_terminal
@@ -70,10 +72,6 @@ permit:
 deny:
   - {shell: ["*"], reason: no shells here}
 """
-
-
-# As JSON writes it, six times as long.
-FLOOD = "head -c 40000000 /dev/zero"
 
 
 @pytest.fixture(scope="module")
@@ -278,25 +276,27 @@ def test_a_command_typed_into_a_shell_is_found_by_search(place: SshSetting) -> N
     assert [(row["session"], row["event"]) for row in found] == [(session, "terminal.input")]
 
 
-@pytest.mark.cap("MAX_RECORDED_TERMINAL_BYTES", "MAX_PAGE_BYTES")
+@pytest.mark.cap("MAX_RECORDED_TERMINAL_BYTES", "MAX_TERMINAL_EVENT_BYTES", "MAX_PAGE_BYTES")
 def test_a_flood_ends_the_terminal_in_constant_memory(place: SshSetting) -> None:
     gateway = psutil.Process(place.own.pid)
     before = gateway.memory_info().rss
     done = subprocess.run(
-        [*place.arguments("admin", "-tt"), FLOOD], check=False, timeout=180,
+        [*place.arguments("admin", "-tt"), "cat /dev/zero"], check=False, timeout=180,
         stdin=subprocess.DEVNULL, capture_output=True,
         env=place.environment(place.grant("admin")),
     )  # fmt: skip
     assert done.returncode == 125
     assert b"the recording of this session's terminals is full" in done.stdout + done.stderr
     assert gateway.memory_info().rss - before < 64 * MIB
-    _until(lambda: not place.host.runs(FLOOD))
+    _until(lambda: not place.host.runs("cat /dev/zero"))
     events = place.recorded("admin")
     assert "full" in facts_of(events, EventKind.LIMIT_REACHED)["reason"]
     seen = shown(events)
     # What was seen was recorded, and no byte more was shown.
     assert done.stdout.startswith(seen)
     assert not done.stdout[len(seen) :].strip(b"\0").startswith(b"\0")
+    largest = max(len(content_of(f)) for k, f in events if k == EventKind.TERMINAL_OUTPUT)
+    assert largest <= MAX_TERMINAL_EVENT_BYTES
     raw = next(place.own.recordings.rglob(f"*{place.newest_session('admin')}*"))
     assert raw.stat().st_size < MAX_RECORDED_TERMINAL_BYTES + MIB
     page = place.own.ask("operator", "GET", f"/v1/recordings/{place.newest_session('admin')}")

@@ -57,7 +57,6 @@ LINES = (
     Line("refused", _ssh(ENG.name, "web-operate", "rm -rf srv/app/releases")),
     Line("held (waits)", _ssh(ENG.name, "web-operate", "systemctl restart web")),
     Line("masked", _ssh(ENG.name, "web-operate", "tail -n 5 var/log/web/app.log")),
-    Line("line by line", f"taskgate --profile {ENG.name} connect web-prompt"),
     Line("a shell (waits)", f"taskgate --profile {ENG.name} connect web-shell"),
     Line(
         "files",

@@ -127,15 +127,6 @@ def host_unknown_to_gate(visitor: Visitor) -> str:
     return _said_by_gate(said)
 
 
-def lines_judged(visitor: Visitor) -> str:
-    lines = "cd var/log/web\ntail -n 3 app.log\ncat /etc/passwd\nsystemctl status web\nexit\n"
-    said = visitor.exec(ENG, "web-prompt", "ssh", "web-1", text_in=lines)
-    must("Active:" in said.out, f"it said {last(said.out)} {last(said.err)}")
-    must("root:" not in said.out, "a refused line ran")
-    must("cat /etc/passwd" in said.err, f"it said {last(said.err)}")
-    return "two lines ran, one was refused, and the prompt went on"
-
-
 def shell_held(visitor: Visitor) -> str:
     with visitor.start_exec(ENG, "web-shell", "ssh", "-tt", "web-1") as waiting:
         approval = visitor.waiting_approval(LEA, "shell")
@@ -189,7 +180,6 @@ STOPS = (
     Stop("A log is fetched by scp", log_fetched),
     Stop("Uploads are taken, releases are not", file_left),
     Stop("A file outside the task stays there", file_unseen),
-    Stop("A gated shell judges line by line", lines_judged),
     Stop("A shell opens once lea approves", shell_held),
     Stop("... and its terminal is in the recording", shell_recorded),
     Stop("A page at the host is reached by ssh -W", page_reached),
