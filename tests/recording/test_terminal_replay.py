@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from taskgate.model.errors import NotFound
 from taskgate.model.limits import MAX_SCREEN_LINE_CHARS
 from taskgate.recording.asciicast import asciicast
+from taskgate.recording.content import content_of
 from taskgate.recording.format import Entry
 from taskgate.recording.screen_text import ScreenText
 from taskgate.recording.terminal_replay import Pace, Player, play
-from taskgate.recording.transcript import find, output_of, transcript, typed_text
+from taskgate.recording.transcript import find, transcript, typed_text
 from tests.recording.test_terminal_filter import SAFE
 
 STARTED = ("terminal.started", {"request": 1, "columns": 40, "rows": 10, "term": "xterm"})
@@ -81,8 +82,8 @@ def test_lines_are_the_same_however_they_came(parts: list[bytes]) -> None:
 
 
 def test_what_cannot_be_text_is_read_back() -> None:
-    assert output_of({"base64": "/8M="}) == b"\xff\xc3"
-    assert output_of({"base64": "!"}) == b""
+    assert content_of({"base64": "/8M="}) == b"\xff\xc3"
+    assert content_of({"base64": "!"}) == b""
     assert typed_text({"text": "ls\x1b"}) == "typed: ls\\x1b"
     assert typed_text({"hidden": 3}) == "(3 bytes typed and not shown)"
 

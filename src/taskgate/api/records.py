@@ -106,7 +106,7 @@ async def recording(
     limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
 ) -> RecordingShown:
     """A page of a recording's events. Needs the right to replay; the reading is recorded."""
-    info = await _replayable(parts, caller.identity, session_id)
+    info = await ensure_replayable(parts, caller.identity, session_id)
     page = await parts.records.events(caller.identity, session_id, after, limit)
     return RecordingShown(
         session=_session_shown(info) if info is not None else None,
@@ -125,7 +125,7 @@ async def watch(
 ) -> StreamingResponse:
     """Server-sent events: a recording's events, and those of a live session as they come, until it
     ends. Needs the right to replay, all the time; that it is watched is recorded."""
-    await _replayable(parts, caller.identity, session_id)
+    await ensure_replayable(parts, caller.identity, session_id)
     streams.ensure_room(caller.key)
     checked = monotonic()
 
@@ -137,7 +137,7 @@ async def watch(
             checked = monotonic()
             try:
                 await parts.people.logins.check(caller.token)
-                await _replayable(parts, caller.identity, session_id)
+                await ensure_replayable(parts, caller.identity, session_id)
             except TaskgateError:
                 return False
         return True
@@ -150,24 +150,26 @@ async def watch(
         beat = monotonic()
         with streams.room(caller.key):
             async with aclosing(followed):
-                yield _told(first)
+                yield told(first)
                 async for entries in followed:
                     if entries or monotonic() - beat >= BEAT_S:
                         beat = monotonic()
-                        yield _told(entries)
+                        yield told(entries)
 
     return StreamingResponse(
         events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
     )
 
 
-def _told(entries: list[Entry]) -> bytes:
+def told(entries: list[Entry]) -> bytes:
     """One server-sent event for each; a comment where there is none, against silent proxies."""
     shown = (_event_shown(entry).model_dump_json() for entry in entries)
     return "".join(f"event: recorded\ndata: {one}\n\n" for one in shown).encode() or b": live\n\n"
 
 
-async def _replayable(parts: Parts, identity: Identity, session_id: str) -> SessionInfo | None:
+async def ensure_replayable(
+    parts: Parts, identity: Identity, session_id: str
+) -> SessionInfo | None:
     """Raises: Denied, NotFound where it is not this person's to replay."""
     scope = need_scope(parts.policies.current, identity, Right.REPLAY)
     info = await parts.sessions.store.get(session_id)

@@ -376,6 +376,19 @@ class RecordingShown(Shown):
     next: int | None
 
 
+class KeptFileShown(Shown):
+    """What went one way through a file that was opened by `request`: `bytes`, and the `sha256` of
+    them where they went in order, from `first` on. `over`: it was closed."""
+
+    request: int
+    path: str
+    way: Literal["read", "written"]
+    bytes: int
+    sha256: str
+    first: int
+    over: bool
+
+
 class AuditRow(Shown):
     session: str
     sequence: int

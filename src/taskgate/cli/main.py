@@ -20,6 +20,7 @@ from taskgate.cli import (
     break_glass,
     delegation,
     host_keys,
+    kept_files,
     leaving,
     mfa,
     policy,
@@ -77,6 +78,7 @@ workload.register(app)
 approvals.register(app)
 records.register(app)
 replays.register(app)
+kept_files.register(app)
 policy.register(app)
 admin.register(app)
 

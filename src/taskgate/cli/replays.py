@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import sys
 import time
@@ -16,6 +15,7 @@ import typer
 from taskgate.cli.client import Client, path, signed_in
 from taskgate.cli.exits import Exit, stop
 from taskgate.cli.output import print_json_line, tell
+from taskgate.cli.private import new_private
 
 if TYPE_CHECKING:
     from taskgate.api.shapes import EventShown
@@ -148,7 +148,7 @@ def _export(entries: Iterator[Entry], session: str, request: int | None, file: P
     try:
         first = next(lines)
         # What a session showed is for whoever may replay it.
-        with open(file, "x", encoding="utf-8", opener=_private) as out:
+        with open(file, "x", encoding="utf-8", opener=new_private) as out:
             out.write(first)
             out.writelines(lines)
     except NotFound as error:
@@ -156,10 +156,6 @@ def _export(entries: Iterator[Entry], session: str, request: int | None, file: P
     except OSError as error:
         stop(f"cannot write {file}: {error.strerror}", Exit.INVALID)
     tell(f"written to {file}")
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
 
 
 def _entries(events: Iterator[EventShown]) -> Iterator[Entry]:

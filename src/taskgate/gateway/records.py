@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from taskgate.gateway.indexing import Feeder
@@ -21,6 +22,7 @@ from taskgate.model.ports import AuditIndex
 from taskgate.recording.damage import Report
 from taskgate.recording.format import Entry
 from taskgate.recording.journal import Journal
+from taskgate.recording.kept_files import KeptFile, list_files, of_file
 from taskgate.recording.layout import find_recording
 from taskgate.recording.opening import identity_facts
 from taskgate.recording.reader import Follower, read_recording, read_session
@@ -28,6 +30,8 @@ from taskgate.recording.verify import verify_dir
 
 CATCH_UP_S = 10.0
 FOLLOW_S = 0.2
+# Pieces of a file (MAX_FILE_EVENT_BYTES each) that are read at once.
+_PIECES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,28 @@ class Records:
                     await asyncio.sleep(FOLLOW_S)
         finally:
             follower.close()
+
+    async def kept_files(self, who: Identity, session: str) -> list[KeptFile]:
+        """The files whose contents a recording of this node has.
+
+        Raises: NotFound, Unreadable, NotRecorded.
+        """
+        await self.log(EventKind.RECORDING_READ, who, {"session": session, "files": True})
+        return await asyncio.to_thread(
+            lambda: list_files(read_session(self.journal.directory, session))
+        )
+
+    async def kept_file(
+        self, who: Identity, session: str, request: int
+    ) -> AsyncGenerator[list[Entry]]:
+        """The events of one file, some at a time.
+
+        Raises: NotFound, Unreadable, NotRecorded.
+        """
+        await self.log(EventKind.RECORDING_READ, who, {"session": session, "file": request})
+        entries = of_file(read_session(self.journal.directory, session), request)
+        while found := await asyncio.to_thread(lambda: list(islice(entries, _PIECES))):
+            yield found
 
     async def search(self, who: Identity, query: AuditQuery) -> tuple[AuditEntry, ...]:
         """What the records say, everything up to now included.

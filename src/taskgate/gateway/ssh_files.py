@@ -10,6 +10,7 @@ from taskgate.model.clock import Clock
 from taskgate.model.errors import NotRecorded, ProtocolViolation, TaskgateError
 from taskgate.model.event import EventKind
 from taskgate.protocols.ssh.conversation import ClientChannel, StreamSides
+from taskgate.protocols.ssh.kept_files import FileRoom
 from taskgate.protocols.ssh.refusals import notice, refusal
 from taskgate.protocols.ssh.sftp import AskHold, SftpExchange
 
@@ -20,14 +21,20 @@ class FilesChannel:
     """The driver's `Stream`, and `Holding`'s session. `spawn` runs something beside."""
 
     def __init__(
-        self, gate: TaskGate, channel: ClientChannel, holding: Holding, clock: Clock, spawn: Spawn
+        self,
+        gate: TaskGate,
+        channel: ClientChannel,
+        holding: Holding,
+        clock: Clock,
+        spawn: Spawn,
+        room: FileRoom,
     ) -> None:
         self.gate = gate
         self._channel = channel
         self._holding = holding
         self._clock = clock
         self._spawn = spawn
-        self._exchange = SftpExchange(gate, gate.info.resource)
+        self._exchange = SftpExchange(gate, gate.info.resource, room)
         self._sides: StreamSides | None = None
         self._unsettled: list[bytes] = []
         self._settling = False

@@ -43,6 +43,7 @@ from taskgate.protocols.ssh.conversation import (
     Start,
 )
 from taskgate.protocols.ssh.forwards import unless_masked
+from taskgate.protocols.ssh.kept_files import FileRoom
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
 from taskgate.protocols.ssh.requests import FILE_VERBS, GATED, SFTP, ExecRequest, lent_action
 
@@ -78,6 +79,7 @@ class SshSession:
         self._last_active = self._clock.monotonic()
         self._over = False
         self._room = TerminalRoom()
+        self._file_room = FileRoom()
         self.forwards = Forwards(
             gate,
             Means(around.holding, around.clock, self._reach, self._spawn, self._cut_by, self._tell),
@@ -277,7 +279,9 @@ class SshSession:
 
     async def _files(self, channel: ClientChannel) -> None:
         """SFTP: each operation is a request of its own."""
-        files = FilesChannel(self.gate, channel, self._around.holding, self._clock, self._spawn)
+        files = FilesChannel(
+            self.gate, channel, self._around.holding, self._clock, self._spawn, self._file_room
+        )
         run = self._runs[channel]
         try:
             host = await self._reach()

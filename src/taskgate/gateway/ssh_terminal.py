@@ -5,7 +5,6 @@ It is written before it is passed on, once a turn of the loop. What cannot be wr
 """
 
 import asyncio
-import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +15,7 @@ from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_RECORDED_TERMINAL_BYTES, MAX_TERMINAL_EVENT_BYTES
 from taskgate.protocols.ssh.conversation import Stream, StreamSides, Terminal
 from taskgate.protocols.ssh.echo import Echo, Typed
+from taskgate.recording.content import content_facts
 from taskgate.recording.format import encode_json
 
 # About what a line of a recording has beside its facts.
@@ -60,7 +60,7 @@ class TerminalRecord:
 
     def output(self, data: bytes, stderr: bool = False) -> None:
         for start in range(0, len(data), MAX_TERMINAL_EVENT_BYTES):
-            facts = _as_text(data[start : start + MAX_TERMINAL_EVENT_BYTES])
+            facts = content_facts(data[start : start + MAX_TERMINAL_EVENT_BYTES])
             if stderr:
                 facts["stderr"] = True
             self._note(EventKind.TERMINAL_OUTPUT, facts)
@@ -85,7 +85,7 @@ class TerminalRecord:
 
     def _typed(self, lines: list[Typed]) -> None:
         for line in lines:
-            facts = _as_text(line.text) if line.text else {}
+            facts = content_facts(line.text) if line.text else {}
             if line.hidden:
                 facts["hidden"] = line.hidden
             self._note(EventKind.TERMINAL_INPUT, facts)
@@ -101,14 +101,6 @@ class TerminalRecord:
             )
         self._room.left -= bytes_
         self._gate.note(kind, {"request": self._number, **facts})
-
-
-def _as_text(data: bytes) -> dict[str, Any]:
-    """Bytes as JSON can carry them, and read back to the same bytes."""
-    try:
-        return {"text": data.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
 
 
 class RecordedStream:

@@ -45,6 +45,7 @@ class Decision:
     `demands` is filled for HOLD only: each one must be met.
     `masks` and `limits` are the obligations of a permit, and of a hold once approved.
     `trusted` are the functions called whose results need no masking, as `Action.object` spells.
+    `keep_files`: what passes through a file that is opened is recorded.
     """
 
     outcome: Outcome
@@ -57,3 +58,4 @@ class Decision:
     limits: TaskLimits = field(default_factory=TaskLimits)
     hint: str = ""
     trusted: frozenset[str] = frozenset()
+    keep_files: bool = False

@@ -224,6 +224,12 @@ MAX_SFTP_HANDLES = 1_000
 MAX_RECORDED_TERMINAL_BYTES = 64 * MIB
 # One event of terminal output, before it is written as JSON.
 MAX_TERMINAL_EVENT_BYTES = 64 * KIB
+# What the contents of files may add to a session's recording, as it is written; past it nothing
+# more is read or written. One event of it, before it is written as JSON.
+MAX_RECORDED_FILE_BYTES = 256 * MIB
+MAX_FILE_EVENT_BYTES = 64 * KIB
+# A file put together from a recording: holes count, as far as its end.
+MAX_REBUILT_FILE_BYTES = 4 * 1024 * MIB
 # Keys whose echo is awaited, and one line of them: past it they are counted, not kept.
 MAX_TYPED_LINE_BYTES = 4 * KIB
 # SSH: what is kept of a line of output while values to hide are looked for in it.

@@ -260,9 +260,12 @@ class TaskBuilder:
             ):
                 if given:
                     self._wrong(path, f"{self.vocabulary.protocol} has no rows", "leave it out")
-        elif model.record.output:
+        else:
             protocol = self.vocabulary.protocol
-            self._wrong(("record", "output"), f"{protocol} has rows, not output", "rows: true")
+            if model.record.output:
+                self._wrong(("record", "output"), f"{protocol} has rows, not output", "rows: true")
+            if model.record.files:
+                self._wrong(("record", "files"), f"{protocol} has no files", "leave it out")
         if model.binary is not None and (self.vocabulary.relational or not model.mask):
             self._wrong(
                 ("binary",),
@@ -302,6 +305,7 @@ class TaskBuilder:
             break_glass=_break_glass(model.break_glass),
             sign_in=_sign_in(model.sign_in),
             certificate=_certificate(model.certificate),
+            keep_files=model.record.files,
         )
 
     def _wrong(self, path: Path, message: str, hint: str = "") -> None:

@@ -167,7 +167,7 @@ def _task(subject: str, old: Task, new: Task) -> Iterator[Change]:
 
 
 def _others(task: Task) -> tuple[object, ...]:
-    return task.limits, task.record_rows, task.record_output, task.standing
+    return task.limits, task.record_rows, task.record_output, task.keep_files, task.standing
 
 
 def _break_glass(

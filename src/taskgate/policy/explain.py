@@ -166,6 +166,8 @@ def _obligations(task: Task) -> list[str]:
         said.append("the answer's rows are recorded, as shown")
     if task.record_output:
         said.append("what commands answer is recorded, as shown")
+    if task.keep_files:
+        said.append("what is read from and written to files by SFTP and scp is recorded")
     return said
 
 

@@ -100,6 +100,7 @@ def _decision(
         limits=TaskLimits() if denied else task.limits,
         hint=hint,
         trusted=frozenset() if denied else trusted,
+        keep_files=task.keep_files and not denied,
     )
 
 

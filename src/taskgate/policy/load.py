@@ -29,7 +29,7 @@ from taskgate.policy.resource_forms import RESOURCE_MODELS
 from taskgate.policy.resource_models import ResourceModel
 from taskgate.policy.rule_models import task_model
 from taskgate.policy.rules import Policy, Role, Task
-from taskgate.policy.ssh_checks import Jumps, check_certificate, find_ways
+from taskgate.policy.ssh_checks import Jumps, check_certificate, check_kept_files, find_ways
 from taskgate.policy.ssh_models import SshResourceModel
 from taskgate.policy.trust_models import TrustModel
 from taskgate.policy.trusts import Trust
@@ -249,6 +249,8 @@ class _Loader:
             task = builder.build()
             self.errors.extend(builder.errors or check_task(task))
             self.errors.extend(check_certificate(model, task, self.resources, document))
+            if vocabulary.protocol == "ssh":
+                self.errors.extend(check_kept_files(model, task, document))
             self.tasks[task.name] = task
             built[task.name] = document
         for trust in self.trusts.values():

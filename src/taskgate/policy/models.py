@@ -241,6 +241,11 @@ class RecordModel(Strict):
         description="What commands answer without a terminal too (SSH), as the client saw it"
         " (masked). What terminals and shells show is recorded anyway.",
     )
+    files: bool = Field(
+        default=False,
+        description="What SFTP and scp read and write too (SSH), whole, so that `taskgate files`"
+        " can put the files together again. How much went, and its SHA-256, is recorded anyway.",
+    )
 
 
 class StandingModel(Strict):

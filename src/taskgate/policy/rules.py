@@ -160,7 +160,7 @@ class CertificateTerms:
 class Task:
     """One task. `mask_patterns` are the column masks of `masks`, in the same order. `standing`
     None: no approvals in advance. `direct`: a provider's own token may take it up. `sign_in`: what
-    the sign-in of its holder must be like."""
+    the sign-in of its holder must be like. `keep_files`: contents of files are recorded."""
 
     name: str
     description: str
@@ -187,6 +187,7 @@ class Task:
     break_glass: BreakGlassRule | None = None
     sign_in: SignInDemand | None = None
     certificate: CertificateTerms = CertificateTerms()
+    keep_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

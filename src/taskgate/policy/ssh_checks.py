@@ -1,9 +1,10 @@
-"""What can only be said of hosts once all documents are read: the ways through other hosts, and
-certificates that something will make."""
+"""What can only be said of hosts once all documents are read: the ways through other hosts,
+certificates that something will make, files that something will read or write."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from taskgate.model.decision import Outcome
 from taskgate.model.errors import BadConfig
 from taskgate.model.limits import MAX_JUMPS
 from taskgate.model.resource import Resource
@@ -11,7 +12,7 @@ from taskgate.policy.document import Document
 from taskgate.policy.models import TaskBase
 from taskgate.policy.problems import problem
 from taskgate.policy.rules import Effect, Task
-from taskgate.policy.vocabulary import nearest
+from taskgate.policy.vocabulary import ANY_VERB, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +102,25 @@ def check_certificate(
             ("certificate", "force_command"),
             "force_command and a shell: nobody knows beforehand what is typed into it",
             "leave one of them out, or write a task for each",
+        )
+
+
+def check_kept_files(model: TaskBase, task: Task, document: Document) -> Iterator[BadConfig]:
+    """What is wrong with a task's `record: {files: true}`."""
+    verbs = {
+        entry.verb
+        for rule in task.rules
+        if rule.effect is not Effect.DENY
+        for entry in rule.entries
+    }
+    if (
+        task.keep_files
+        and task.otherwise is Outcome.DENY
+        and not verbs & {"read", "write", ANY_VERB}
+    ):
+        yield problem(
+            document,
+            ("record", "files"),
+            "files: true never takes effect: the task lets nobody read or write files",
+            "leave it out, or permit read or write",
         )

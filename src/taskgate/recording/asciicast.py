@@ -10,11 +10,11 @@ from typing import Any
 
 from taskgate.model.errors import NotFound
 from taskgate.model.event import EventKind
+from taskgate.recording.content import content_of
 from taskgate.recording.format import Entry
 from taskgate.recording.render import render_entry
 from taskgate.recording.safe_text import safe_line
 from taskgate.recording.terminal_filter import TerminalFilter
-from taskgate.recording.transcript import output_of
 
 
 def asciicast(entries: Iterable[Entry], title: str, request: int | None = None) -> Iterator[str]:
@@ -36,10 +36,10 @@ def asciicast(entries: Iterable[Entry], title: str, request: int | None = None) 
             continue
         at = round(max(0.0, entry.at - began), 6)
         if own and entry.kind == EventKind.TERMINAL_OUTPUT:
-            if shown := filter_.filter(output_of(facts)):
+            if shown := filter_.filter(content_of(facts)):
                 yield _line([at, "o", shown])
         elif own and entry.kind == EventKind.TERMINAL_INPUT:
-            if typed := output_of(facts):
+            if typed := content_of(facts):
                 yield _line([at, "i", safe_line(typed.decode("utf-8", "replace")) + "\r"])
         elif own and entry.kind == EventKind.TERMINAL_RESIZED:
             columns, rows = _number(facts, "columns", 80), _number(facts, "rows", 24)

@@ -38,6 +38,10 @@ _NOT_INDEXED = frozenset(
         EventKind.TERMINAL_STARTED.value,
         EventKind.TERMINAL_OUTPUT.value,
         EventKind.TERMINAL_RESIZED.value,
+        EventKind.FILE_OPENED.value,
+        EventKind.FILE_CONTENT.value,
+        EventKind.FILE_RESIZED.value,
+        EventKind.FILE_NOT_WRITTEN.value,
     }
 )
 _TYPED = EventKind.TERMINAL_INPUT.value

@@ -27,6 +27,11 @@ _TERMINALS = {
     EventKind.TERMINAL_STARTED.value: "terminal",
     EventKind.TERMINAL_RESIZED.value: "terminal is now",
 }
+_FILES = {
+    EventKind.FILE_OPENED.value: "file",
+    EventKind.FILE_RESIZED.value: "file has the size",
+    EventKind.FILE_NOT_WRITTEN.value: "not written by the host:",
+}
 _OPENED = frozenset({EventKind.SESSION_OPENED.value, EventKind.RECORDING_OPENED.value})
 # Facts that have a place of their own below, or say nothing to a reader.
 _QUIET = frozenset(
@@ -47,6 +52,10 @@ def render_entry(entry: Entry) -> list[str]:
         lines = [_finished(facts)]
     elif entry.kind in _TERMINALS:
         lines = [_terminal(_TERMINALS[entry.kind], facts)]
+    elif entry.kind == EventKind.FILE_CONTENT.value:
+        lines = [_file("", facts)]
+    elif entry.kind in _FILES:
+        lines = [_file(_FILES[entry.kind], facts)]
     elif entry.kind in _OPENED:
         lines = [safe_line(entry.kind), *_fact_lines(facts)]
     else:
@@ -110,6 +119,19 @@ def _terminal(what: str, facts: dict[str, Any]) -> str:
         line += f" {_inline(facts['columns'])} by {_inline(facts.get('rows'))}"
     rest = {k: v for k, v in facts.items() if k not in ("request", "columns", "rows")}
     return _with_facts(line, rest)
+
+
+def _file(what: str, facts: dict[str, Any]) -> str:
+    """Of content, how much and where."""
+    words = [f"[{_inline(facts.get('request'))}]", what]
+    if "way" in facts:
+        words.append(_inline(facts["way"]))
+    words += [_inline(facts[name]) for name in ("path", "size") if name in facts]
+    if "bytes" in facts:
+        words.append(f"{_inline(facts['bytes'])} bytes at {_inline(facts.get('offset', 0))}")
+    known = ("request", "way", "path", "size", "bytes", "offset", "text", "base64")
+    rest = {name: value for name, value in facts.items() if name not in known}
+    return _with_facts(" ".join(word for word in words if word), rest)
 
 
 def _rows(facts: dict[str, Any]) -> list[str]:

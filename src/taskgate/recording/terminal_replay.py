@@ -12,10 +12,11 @@ from math import isfinite
 from typing import Any
 
 from taskgate.model.event import EventKind
+from taskgate.recording.content import content_of
 from taskgate.recording.format import Entry
 from taskgate.recording.render import render_entry
 from taskgate.recording.terminal_filter import TerminalFilter
-from taskgate.recording.transcript import Transcript, output_of, typed_text
+from taskgate.recording.transcript import Transcript, typed_text
 
 _WARNED_S = 2.0
 
@@ -67,7 +68,7 @@ class Player:
         if request != self._playing:
             return self._note(self._transcript.lines(entry), passed)
         if entry.kind == EventKind.TERMINAL_OUTPUT:
-            return self._filter.filter(output_of(facts)) + self._status(passed)
+            return self._filter.filter(content_of(facts)) + self._status(passed)
         if entry.kind == EventKind.TERMINAL_RESIZED:
             return self._resized(facts, passed)
         if entry.kind == EventKind.TERMINAL_INPUT:

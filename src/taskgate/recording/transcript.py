@@ -1,12 +1,11 @@
 """A recording as lines to read, terminals among them; where a text occurs in it."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from taskgate.model.event import EventKind
+from taskgate.recording.content import content_of
 from taskgate.recording.format import Entry
 from taskgate.recording.render import render_entry
 from taskgate.recording.safe_text import safe_line
@@ -29,21 +28,10 @@ class Moment:
     line: str
 
 
-def output_of(facts: dict[str, Any]) -> bytes:
-    """The bytes of a `terminal.output` or `terminal.input`; none where it has none."""
-    text, coded = facts.get("text"), facts.get("base64")
-    if isinstance(text, str):
-        return text.encode("utf-8", "replace")
-    try:
-        return base64.b64decode(coded) if isinstance(coded, str) else b""
-    except binascii.Error:
-        return b""
-
-
 def typed_text(facts: dict[str, Any]) -> str:
     """What a `terminal.input` tells, in a line."""
     hidden = facts.get("hidden")
-    text = safe_line(output_of(facts).decode("utf-8", "replace"))
+    text = safe_line(content_of(facts).decode("utf-8", "replace"))
     kept = [f"typed: {text}"] if text else []
     if hidden:
         kept.append(f"({safe_line(str(hidden))} bytes typed and not shown)")
@@ -60,7 +48,7 @@ class Transcript:
         request = safe_line(str(entry.facts.get("request")))
         if entry.kind == EventKind.TERMINAL_OUTPUT:
             screen = self._screens.setdefault(request, ScreenText())
-            return _shown(request, screen.feed(output_of(entry.facts)))
+            return _shown(request, screen.feed(content_of(entry.facts)))
         if entry.kind == EventKind.TERMINAL_INPUT:
             return [f"    [{request}] {typed_text(entry.facts)}"]
         lines = render_entry(entry)

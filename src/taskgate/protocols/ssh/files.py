@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from taskgate.model.action import Action, Request
 from taskgate.model.errors import Denied
 from taskgate.model.paths import plain_path
+from taskgate.protocols.ssh.kept_files import KeptFile
 from taskgate.protocols.ssh.sftp_packets import Attributes, OpenFlag
 
 # Set-user-ID, set-group-ID and sticky: more than what a new file is like.
@@ -108,12 +109,15 @@ class Flow:
 @dataclass(slots=True)
 class OpenFile:
     """What a handle of the host's stands for. `number` is the request that opened it, `writable`
-    whether it was permitted to write."""
+    whether it was permitted to write. `kept` records its contents, where the task says so; `full`
+    that something of it did not pass for want of room."""
 
     path: str
     number: int
     began: float
     max_bytes: int | None
     writable: bool = False
+    kept: KeptFile | None = None
+    full: bool = False
     read: Flow = field(default_factory=Flow)
     written: Flow = field(default_factory=Flow)

@@ -13,11 +13,18 @@ from typing import Any, Final
 
 from taskgate.model.action import Action, Request
 from taskgate.model.decision import Decision, Outcome
-from taskgate.model.errors import Denied, NotRecorded, ProtocolViolation, TaskgateError
+from taskgate.model.errors import (
+    Denied,
+    NotRecorded,
+    OverLimit,
+    ProtocolViolation,
+    TaskgateError,
+)
 from taskgate.model.limits import MAX_SFTP_HANDLES, MAX_SFTP_PENDING
 from taskgate.protocols.gate import Admission, Gate
 from taskgate.protocols.ssh import sftp_paths as paths
 from taskgate.protocols.ssh.files import OpenFile, file_request
+from taskgate.protocols.ssh.kept_files import FileRoom, KeptFile
 from taskgate.protocols.ssh.sftp_packets import (
     VERSION,
     Fields,
@@ -70,11 +77,14 @@ class Out:
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """A request on a handle that the host has not answered."""
+    """A request on a handle that the host has not answered. A host may answer the handle's closing
+    before it."""
 
     kind: Kind
+    file: OpenFile
     handle: bytes
     offset: int = 0
+    bytes: int = 0
 
 
 # What a step waits for: the host's answer to a packet (without its id), or people.
@@ -85,9 +95,11 @@ Steps = Generator[Question, Any, bytes]
 class SftpExchange:
     """`now` is seconds on a monotonic clock, given with every call."""
 
-    def __init__(self, gate: Gate, resource: str) -> None:
+    def __init__(self, gate: Gate, resource: str, room: FileRoom | None = None) -> None:
+        """`room` is what the session's files may still record."""
         self._gate = gate
         self._resource = resource
+        self._room = room or FileRoom()
         self._client = Framer()
         self._host = Framer()
         self._out = Out()
@@ -190,21 +202,30 @@ class SftpExchange:
         if file is None:
             self._out.to_client.append(status(id_, StatusCode.FAILURE, "no such handle"))
             return
-        offset = 0
-        if kind is Kind.READ:
-            offset = fields.long()
-        elif kind is Kind.WRITE:
-            offset = fields.long()
-            file.written.add(offset, fields.text())
-        elif kind is Kind.FSETSTAT:
-            attributes = fields.attributes()
-            # To cut a file that is being written is to write; clients do it at the end of each.
-            if not (file.writable and attributes.only_size):
-                self._steps = paths.set_on_handle(self, file, handle, attributes)
-                self._step_id = id_
-                self._step(None)
-                return
-        self._passed[id_] = _Passed(kind, handle, offset)
+        offset = bytes_ = 0
+        try:
+            if kind is Kind.READ:
+                offset = fields.long()
+            elif kind is Kind.WRITE:
+                offset, data = fields.long(), fields.text()
+                bytes_ = len(data)
+                if file.kept is not None:
+                    file.kept.content("written", offset, data)
+                file.written.add(offset, data)
+            elif kind is Kind.FSETSTAT:
+                attributes = fields.attributes()
+                # To cut a file that is being written is to write; clients do it at the end of each.
+                if not (file.writable and attributes.only_size):
+                    self._steps = paths.set_on_handle(self, file, handle, attributes)
+                    self._step_id = id_
+                    self._step(None)
+                    return
+                if file.kept is not None and attributes.size is not None:
+                    file.kept.resized(attributes.size)
+        except OverLimit as error:
+            self._full(id_, file, error)
+            return
+        self._passed[id_] = _Passed(kind, file, handle, offset, bytes_)
         self._out.to_host.append(reframed(packet))
 
     # Answers.
@@ -221,16 +242,25 @@ class SftpExchange:
         passed = self._passed.pop(id_, None)
         if passed is None:
             raise ProtocolViolation("the host answered what nobody asked")
-        file = self._files.get(passed.handle)
-        if passed.kind is Kind.READ and packet[0] == Kind.DATA and file is not None:
+        file = passed.file
+        if passed.kind is Kind.READ and packet[0] == Kind.DATA:
             fields = Fields(packet)
             fields.number()
             data = fields.text()
             if file.max_bytes is not None and file.read.count + len(data) > file.max_bytes:
                 self._over(id_, file)
                 return
+            if file.kept is not None:
+                try:
+                    file.kept.content("read", passed.offset, data)
+                except OverLimit as error:
+                    self._full(id_, file, error)
+                    return
             file.read.add(passed.offset, data)
-        elif passed.kind is Kind.CLOSE and file is not None:
+        elif passed.kind is Kind.WRITE and file.kept is not None:
+            if code := paths.code_of(packet):
+                file.kept.not_written(passed.offset, passed.bytes, code)
+        elif passed.kind is Kind.CLOSE and self._files.get(passed.handle) is file:
             del self._files[passed.handle]
             self._finished(file.number, file.began, file)
         self._out.to_client.append(reframed(packet))
@@ -239,6 +269,14 @@ class SftpExchange:
         why = f"the file is longer than {file.max_bytes} bytes"
         self._gate.note("limit.reached", {"request": file.number, "reason": why})
         self._out.to_client.append(status(id_, StatusCode.FAILURE, why))
+
+    def _full(self, id_: int, file: OpenFile, error: OverLimit) -> None:
+        """There is no room to record what was to pass: it does not."""
+        if not file.full:
+            file.full = True
+            self._gate.note("limit.reached", {"request": file.number, "reason": error.message})
+        self._out.to_client.append(status(id_, StatusCode.FAILURE, error.message))
+        self._tell(error)
 
     def _version(self, packet: bytes) -> None:
         fields = Fields(packet)
@@ -321,6 +359,20 @@ class SftpExchange:
         if error is not None:
             raise error
         return admission
+
+    def kept(self, admission: Admission) -> KeptFile | None:
+        """What records the contents of a file about to be opened, where the task has them recorded.
+        Raises: OverLimit where no room is left for them."""
+        if not admission.decision.keep_files:
+            return None
+        try:
+            self._room.ensure()
+        except OverLimit as error:
+            facts = {"request": admission.number, "reason": error.message}
+            self._gate.note("limit.reached", facts)
+            self.finished(admission, self._now, StatusCode.FAILURE)
+            raise
+        return KeptFile(self._gate, admission.number, self._room)
 
     def keep(self, handle: bytes, file: OpenFile) -> None:
         if len(self._files) >= MAX_SFTP_HANDLES:

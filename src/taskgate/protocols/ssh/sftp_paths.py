@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskgate.model.action import Action
-from taskgate.model.errors import Denied, ProtocolViolation
+from taskgate.model.errors import Denied, OverLimit, ProtocolViolation
 from taskgate.protocols.gate import Admission
 from taskgate.protocols.ssh.files import (
     OpenFile,
@@ -161,11 +161,12 @@ def _done(
             text(b"en"),
         )
     answer: bytes = yield packet
-    exchange.finished(admission, began, _code(answer))
+    exchange.finished(admission, began, code_of(answer))
     return _for_client(exchange, answer)
 
 
-def _code(answer: bytes) -> int | None:
+def code_of(answer: bytes) -> int | None:
+    """The status that an answer is; None for another answer."""
     if answer[0] != Kind.STATUS:
         return None
     fields = Fields(answer)
@@ -229,6 +230,12 @@ def set_on_handle(
     """FSETSTAT, by the path that the handle was opened for."""
     actions: list[Action] = changed(file.path, attributes)
     admission = yield from exchange.admit(actions)
+    if file.kept is not None and attributes.size is not None:
+        try:
+            file.kept.resized(attributes.size)
+        except OverLimit:
+            exchange.finished(admission, exchange.now, StatusCode.FAILURE)
+            raise
     packet = bytes((Kind.FSETSTAT,)) + text(handle) + attributes.raw
     return (yield from _done(exchange, admission, packet))
 
@@ -257,8 +264,7 @@ def _open(exchange: SftpExchange, raw: bytes, flags: int, attributes: Attributes
     reads = any(action.verb == "read" for action in actions)
     admission = yield from exchange.admit(actions, reads=reads)
     packet = bytes((Kind.OPEN,)) + text(place.raw) + number(flags) + attributes.raw
-    writable = bool(flags & (OpenFlag.WRITE | OpenFlag.APPEND))
-    return (yield from _opened(exchange, admission, packet, place, writable=writable))
+    return (yield from _opened(exchange, admission, packet, place, flags))
 
 
 def _open_folder(exchange: SftpExchange, raw: bytes) -> Steps:
@@ -273,16 +279,17 @@ def _opened(
     admission: Admission,
     packet: bytes,
     place: _Place,
-    *,
-    writable: bool = False,
+    flags: int | None = None,
 ) -> Steps:
-    """Opens, and makes sure that what was opened is still what was judged."""
+    """Opens a file, or a folder without `flags`, and makes sure that what was opened is still what
+    was judged."""
     if place.missing:
         return (yield from _done(exchange, admission, packet, place))
+    kept = exchange.kept(admission) if flags is not None else None
     began = exchange.now
     answer: bytes = yield packet
     if answer[0] != Kind.HANDLE:
-        exchange.finished(admission, began, _code(answer))
+        exchange.finished(admission, began, code_of(answer))
         return _for_client(exchange, answer)
     fields = Fields(answer)
     fields.number()
@@ -293,5 +300,8 @@ def _opened(
         exchange.finished(admission, began, StatusCode.PERMISSION_DENIED)
         raise Denied(f"{place.path}: it leads elsewhere by now", rule="resource", hint="try again")
     most = admission.decision.limits.max_bytes
-    exchange.keep(handle, OpenFile(place.path, admission.number, began, most, writable))
+    writable = bool((flags or 0) & (OpenFlag.WRITE | OpenFlag.APPEND))
+    if kept is not None:
+        kept.opened(place.path, flags or 0)
+    exchange.keep(handle, OpenFile(place.path, admission.number, began, most, writable, kept))
     return _for_client(exchange, answer)
