@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
+from taskgate.gateway.ssh_admission import admitted
 from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
@@ -204,19 +206,9 @@ class Forwards:
 
     async def _admitted(self, request: Request) -> tuple[int, Decision]:
         """The request's number and what the task says, once it may run. Raises: TaskgateError."""
-        gate = self.gate
         decision = self._judge(request.actions)
-        admission = gate.admit(request, decision)
-        gate.recording.flush()
-        if admission.error is not None:
-            raise admission.error
-        if admission.outcome is Outcome.HOLD:
-            error = await self._means.holding.run(self, admission.number, request, decision)
-            error = error or gate.go_on(admission.number)
-            gate.recording.flush()
-            if error is not None:
-                raise error
-        return admission.number, decision
+        wait = partial(self._means.holding.run, self)
+        return await admitted(self.gate, request, decision, wait), decision
 
     async def _carry(self, link: Link, carried: _Carried, passing: Awaitable[None]) -> None:
         carried.began, why = self._clock.monotonic(), ""

@@ -8,12 +8,14 @@ approved.
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.gateway.holding import Holding
+from taskgate.gateway.ssh_admission import admitted
 from taskgate.gateway.ssh_files import FilesChannel
 from taskgate.gateway.ssh_forwards import Forwards, Means
 from taskgate.gateway.ssh_gated import GatedShell
@@ -195,18 +197,8 @@ class SshSession:
             wider = gate.judge((*request.actions, *also))
             if (wider.outcome, wider.demands) != (decision.outcome, decision.demands):
                 decision, request = wider, replace(request, actions=(*request.actions, *also))
-        admission = gate.admit(request, decision)
-        gate.recording.flush()
-        if admission.error is not None:
-            raise admission.error
-        number = admission.number
-        if admission.outcome is Outcome.HOLD:
-            error = await self._wait(channel, number, request, decision)
-            error = error or gate.go_on(number)
-            gate.recording.flush()
-            if error is not None:
-                raise error
-        return number, decision
+        wait = partial(self._wait, channel)
+        return await admitted(gate, request, decision, wait), decision
 
     async def _wait(
         self, channel: ClientChannel, number: int, request: Request, decision: Decision
