@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from taskgate.cli.ssh import program_text
 from taskgate.demo.host import new_key, public_key
 from tests.ssh_setting import SshSetting
 
@@ -30,8 +31,17 @@ def stand_in(
     trusted.write_text(known or (setting.client / "known_hosts").read_text())
     config = tmp_path / "config"
     config.write_text(_CONFIG.format(port=setting.port, task=task, known=trusted))
+    # As the demo has it, behind what `taskgate exec` puts before any ssh.
+    lent = tmp_path / f"lent-{program}"
+    lent.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m taskgate.demo.ssh_client {program} "$@"\n'
+    )
+    before = tmp_path / program
+    before.write_text(program_text(str(lent), str(config), "target"))
+    for script in (lent, before):
+        script.chmod(0o700)
     return subprocess.run(
-        [sys.executable, "-m", "taskgate.demo.ssh_client", program, "-F", str(config), *words],
+        [before, *words],
         input=stdin, capture_output=True, text=True, check=False, timeout=60,
         env=setting.environment(setting.grant(task)),
     )  # fmt: skip
@@ -66,7 +76,15 @@ def test_scp_says_why_a_file_stays_there(setting: SshSetting, tmp_path: Path) ->
     assert "no rule of task look permits it" in said.stderr
 
 
-@pytest.mark.parametrize("words", [("sftp", "target"), ("scp", "one"), ("ssh",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sftp", "target"),
+        ("scp", "one"),
+        ("ssh",),
+        ("ssh", "-o", "ProxyCommand=id", "target", "id"),
+    ],
+)
 def test_what_it_does_not_know_it_says(
     setting: SshSetting, tmp_path: Path, words: tuple[str, ...]
 ) -> None:

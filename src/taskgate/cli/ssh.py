@@ -70,11 +70,7 @@ def ssh_settings(reach: Connection, token: str) -> Mapping[str, str]:
         program = shutil.which(name)
         if program is None:
             stop(f"there is no {name}", Exit.COMMAND_NOT_FOUND, hint="install OpenSSH's client")
-        text = _PROGRAM.format(
-            places=_places(reach.resource),
-            program=shlex.quote(program),
-            config=shlex.quote(str(config)),
-        )
+        text = program_text(program, str(config), reach.resource)
         profiles.write_private(f"{place}/bin/{name}", text).chmod(0o700)
     return {
         "PATH": f"{config.parent / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -83,6 +79,13 @@ def ssh_settings(reach: Connection, token: str) -> Mapping[str, str]:
         "TASKGATE_SSH_TOKEN": token,
         "TASKGATE_SSH_HOST": reach.resource,
     }
+
+
+def program_text(program: str, config: str, resource: str) -> str:
+    """The script that stands before one of OpenSSH's programs."""
+    return _PROGRAM.format(
+        places=_places(resource), program=shlex.quote(program), config=shlex.quote(config)
+    )
 
 
 def _places(name: str) -> str:
