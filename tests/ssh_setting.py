@@ -102,7 +102,7 @@ class SshSetting:
     def sftp(self, task: str, *lines: str, token: str = "") -> "subprocess.CompletedProcess[str]":
         """OpenSSH's sftp with a batch of commands; `-` before one lets the rest go on."""
         return subprocess.run(
-            ["sftp", "-o", "BatchMode=no", *self._common("-P"), "-b", "-", f"{task}@localhost"],
+            ["sftp", "-o", "BatchMode=no", *self.options("-P"), "-b", "-", f"{task}@localhost"],
             input="".join(f"{line}\n" for line in lines),
             capture_output=True, text=True, check=False, timeout=90,
             env=self.environment(token or self.grant(task)),
@@ -112,7 +112,7 @@ class SshSetting:
         """OpenSSH's scp; HOST in the arguments is the gate."""
         told = [one.replace("HOST", f"{task}@localhost") for one in arguments]
         return subprocess.run(
-            ["scp", *self._common("-P"), *told],
+            ["scp", *self.options("-P"), *told],
             capture_output=True, text=True, check=False, timeout=90, stdin=subprocess.DEVNULL,
             env=self.environment(self.grant(task)),
         )  # fmt: skip
@@ -121,12 +121,12 @@ class SshSetting:
         """The same, not waited for."""
         told = [one.replace("HOST", f"{task}@localhost") for one in arguments]
         return subprocess.Popen(
-            ["scp", *self._common("-P"), *told],
+            ["scp", *self.options("-P"), *told],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=self.environment(self.grant(task)),
         )  # fmt: skip
 
-    def _common(self, port: str) -> list[str]:
+    def options(self, port: str) -> list[str]:
         known = self.client / "known_hosts"
         return [*OPTIONS, "-o", f"UserKnownHostsFile={known}", port, str(self.port)]
 
@@ -157,9 +157,9 @@ class SshSetting:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
-    def limit_file_size(self) -> None:
-        """From here on the gateway can write no file any further, as on a full disk."""
-        resource.prlimit(self.own.pid, resource.RLIMIT_FSIZE, (1, 1))
+    def limit_file_size(self, bytes_: int = 1) -> None:
+        """From here on the gateway can write no file any further than that, as on a full disk."""
+        resource.prlimit(self.own.pid, resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
     def recorded(self, task: str) -> list[tuple[str, dict[str, Any]]]:
         """The recording of the newest session of `task`, once that has ended."""

@@ -204,3 +204,15 @@ def test_a_host_as_it_is_built() -> None:
     assert host.host_trust.keys == (KEY,)
     with pytest.raises(PolicyErrors, match="not a public key"):
         policy('permit: [{run: ["a"]}]\n', RESOURCE.replace(KEY, "ssh-rsa AAAAC3Nza"))
+
+
+def test_a_task_that_keeps_files_says_so_of_all_that_it_lets_through() -> None:
+    body = 'permit: [{read: ["/a/**"]}]\nhold: [{write: ["/a/**"], for: {groups: [g]}}]\n'
+    kept = policy(body + "record: {files: true}").tasks["t"]
+    plain = policy(body).tasks["t"]
+    for verb, target, keeps in (
+        ("read", "/a/x", True), ("write", "/a/x", True), ("read", "/b", False),
+    ):  # fmt: skip
+        actions = [Action(verb, target, "path", write=verb == "write")]
+        assert judge("v", kept, "web", actions).keep_files is keeps
+        assert not judge("v", plain, "web", actions).keep_files

@@ -32,6 +32,7 @@ from taskgate.policy.roles import scope_of
 from taskgate.policy.rules import Right
 from taskgate.recording.damage import render_report
 from taskgate.recording.format import Entry
+from taskgate.recording.kept_files import without_content
 
 router = APIRouter()
 LISTED = 500
@@ -104,10 +105,12 @@ async def recording(
     parts: PartsHere,
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
+    contents: bool = True,
 ) -> RecordingShown:
-    """A page of a recording's events. Needs the right to replay; the reading is recorded."""
+    """A page of a recording's events; without `contents`, those of files are left out. Needs the
+    right to replay; the reading is recorded."""
     info = await ensure_replayable(parts, caller.identity, session_id)
-    page = await parts.records.events(caller.identity, session_id, after, limit)
+    page = await parts.records.events(caller.identity, session_id, after, limit, contents=contents)
     return RecordingShown(
         session=_session_shown(info) if info is not None else None,
         events=[_event_shown(entry) for entry in page.entries],
@@ -122,9 +125,11 @@ async def watch(
     parts: PartsHere,
     streams: StreamsHere,
     after: Annotated[int, Query(ge=0)] = 0,
+    contents: bool = True,
 ) -> StreamingResponse:
     """Server-sent events: a recording's events, and those of a live session as they come, until it
-    ends. Needs the right to replay, all the time; that it is watched is recorded."""
+    ends; without `contents`, those of files are left out. Needs the right to replay, all the time;
+    that it is watched is recorded."""
     await ensure_replayable(parts, caller.identity, session_id)
     streams.ensure_room(caller.key)
     checked = monotonic()
@@ -150,20 +155,21 @@ async def watch(
         beat = monotonic()
         with streams.room(caller.key):
             async with aclosing(followed):
-                yield told(first)
+                yield told(first, contents=contents)
                 async for entries in followed:
                     if entries or monotonic() - beat >= BEAT_S:
                         beat = monotonic()
-                        yield told(entries)
+                        yield told(entries, contents=contents)
 
     return StreamingResponse(
         events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
     )
 
 
-def told(entries: list[Entry]) -> bytes:
+def told(entries: list[Entry], *, contents: bool = True) -> bytes:
     """One server-sent event for each; a comment where there is none, against silent proxies."""
-    shown = (_event_shown(entry).model_dump_json() for entry in entries)
+    wanted = entries if contents else map(without_content, entries)
+    shown = (_event_shown(entry).model_dump_json() for entry in wanted)
     return "".join(f"event: recorded\ndata: {one}\n\n" for one in shown).encode() or b": live\n\n"
 
 

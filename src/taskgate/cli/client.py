@@ -109,9 +109,9 @@ class Client:
         """A request whose answer has nothing in it."""
         self._json(method, path, body, {})
 
-    def stream(self, path: str) -> Iterator[str]:
+    def stream(self, path: str, **query: object) -> Iterator[str]:
         """The data of each server-sent event, as it comes, until the server ends it."""
-        response = self._request("GET", path, None, {}, accept="text/event-stream", timeout_s=60)
+        response = self._request("GET", path, None, query, accept="text/event-stream", timeout_s=60)
         data: list[str] = []
         try:
             while line := response.readline(MAX_ANSWER_BYTES):

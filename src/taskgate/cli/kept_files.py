@@ -148,6 +148,8 @@ def _tell_about(one: KeptFileShown, rebuilding: Rebuilding, file: Path) -> None:
     say(f"written to {file}")
     checked = bool(one.sha256) and not rebuilding.shrunk
     tell(f"{rebuilding.size} bytes of {one.path}" + (", SHA-256 as recorded" if checked else ""))
+    if rebuilding.append and one.way == "written":
+        tell("it was appended to: where the file ended before, the client alone has said")
     _tell_parts("not in the recording, and zero here", rebuilding.missing())
     failed = [(offset, offset + count) for offset, count in rebuilding.failed]
     _tell_parts("sent, and not taken by the host", failed)

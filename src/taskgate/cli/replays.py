@@ -62,7 +62,7 @@ def replay(
         stop("--speed must be above 0", Exit.USAGE)
     client = signed_in()
     if as_json:
-        for event in _events(client, session):
+        for event in _events(client, session, contents=True):
             print_json_line(event)
         return
     entries = _entries(_events(client, session))
@@ -85,7 +85,7 @@ def watch(
     recorded. `taskgate terminate` cuts the session."""
     client = signed_in()
     if as_json:
-        for event in _live(client, session):
+        for event in _live(client, session, contents=True):
             print_json_line(event)
         return
     # What has happened already is shown at once; what comes then paces itself.
@@ -164,20 +164,23 @@ def _entries(events: Iterator[EventShown]) -> Iterator[Entry]:
     return (Entry(e.sequence, e.at, e.kind, e.facts, b"", b"") for e in events)
 
 
-def _events(client: Client, session: str) -> Iterator[EventShown]:
-    """Every event of a recording, page by page."""
+def _events(client: Client, session: str, *, contents: bool = False) -> Iterator[EventShown]:
+    """Every event of a recording, page by page; of files how much went, unless their `contents` are
+    wanted."""
     from taskgate.api.shapes import RecordingShown
 
     after: int | None = 0
     while after is not None:
-        page = client.get(path("recordings", session), RecordingShown, after=after)
+        page = client.get(
+            path("recordings", session), RecordingShown, after=after, contents=contents
+        )
         yield from page.events
         after = page.next
 
 
-def _live(client: Client, session: str) -> Iterator[EventShown]:
+def _live(client: Client, session: str, *, contents: bool = False) -> Iterator[EventShown]:
     """The same, and those that come, until the session has ended."""
     from taskgate.api.shapes import EventShown
 
-    for data in client.stream(path("recordings", session) + "/stream"):
+    for data in client.stream(path("recordings", session) + "/stream", contents=contents):
         yield EventShown.model_validate_json(data)

@@ -22,7 +22,7 @@ from taskgate.model.ports import AuditIndex
 from taskgate.recording.damage import Report
 from taskgate.recording.format import Entry
 from taskgate.recording.journal import Journal
-from taskgate.recording.kept_files import KeptFile, list_files, of_file
+from taskgate.recording.kept_files import KeptFile, list_files, of_file, without_content
 from taskgate.recording.layout import find_recording
 from taskgate.recording.opening import identity_facts
 from taskgate.recording.reader import Follower, read_recording, read_session
@@ -30,8 +30,8 @@ from taskgate.recording.verify import verify_dir
 
 CATCH_UP_S = 10.0
 FOLLOW_S = 0.2
-# Pieces of a file (MAX_FILE_EVENT_BYTES each) that are read at once.
-_PIECES = 16
+# Events that are read at once where there may be many, and large ones.
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,12 @@ class Records:
         self.journal.gateway_log.append(Event(kind, self._clock.now(), whole))
         await self.journal.gateway_log.settle()
 
-    async def events(self, who: Identity, session: str, after: int, most: int) -> Page:
+    async def events(
+        self, who: Identity, session: str, after: int, most: int, *, contents: bool = True
+    ) -> Page:
         """Up to `most` events of a recording of this node, behind number `after`. Each page is a
-        reading of its own, and recorded: otherwise one could begin at the second.
+        reading of its own, and recorded: otherwise one could begin at the second. Without
+        `contents`, those of files are left out.
 
         Raises: NotFound, Unreadable, NotRecorded.
         """
@@ -77,8 +80,8 @@ class Records:
                     continue
                 if len(found) >= most or bytes_ > MAX_PAGE_BYTES:
                     return Page(found, more=True)
-                found.append(entry)
-                bytes_ += len(entry.body)
+                found.append(entry if contents else without_content(entry))
+                bytes_ += len(found[-1].body)
             return Page(found, more=False)
 
         return await asyncio.to_thread(read)
@@ -96,8 +99,9 @@ class Records:
         await self.log(EventKind.RECORDING_READ, who, facts)
         path = find_recording(self.journal.directory, session)
         if path.suffix == ".zst":
-            sealed = await asyncio.to_thread(lambda: list(read_recording(path)))
-            yield [entry for entry in sealed if entry.number > after]
+            sealed = read_recording(path)
+            while found := await asyncio.to_thread(lambda: list(islice(sealed, _AT_ONCE))):
+                yield [entry for entry in found if entry.number > after]
             return
         try:
             follower = Follower(path)
@@ -136,7 +140,7 @@ class Records:
         """
         await self.log(EventKind.RECORDING_READ, who, {"session": session, "file": request})
         entries = of_file(read_session(self.journal.directory, session), request)
-        while found := await asyncio.to_thread(lambda: list(islice(entries, _PIECES))):
+        while found := await asyncio.to_thread(lambda: list(islice(entries, _AT_ONCE))):
             yield found
 
     async def search(self, who: Identity, query: AuditQuery) -> tuple[AuditEntry, ...]:

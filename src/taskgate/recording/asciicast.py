@@ -44,7 +44,7 @@ def asciicast(entries: Iterable[Entry], title: str, request: int | None = None) 
         elif own and entry.kind == EventKind.TERMINAL_RESIZED:
             columns, rows = _number(facts, "columns", 80), _number(facts, "rows", 24)
             yield _line([at, "r", f"{columns}x{rows}"])
-        elif entry.kind not in _OF_TERMINALS:
+        elif entry.kind not in _NO_MARKERS:
             yield _line([at, "m", render_entry(entry)[0]])
             if own and entry.kind == EventKind.REQUEST_FINISHED:
                 return
@@ -52,8 +52,9 @@ def asciicast(entries: Iterable[Entry], title: str, request: int | None = None) 
         raise NotFound("no terminal is in this recording")
 
 
-_OF_TERMINALS = frozenset(
+_NO_MARKERS = frozenset(
     {
+        EventKind.FILE_CONTENT.value,
         EventKind.TERMINAL_STARTED.value,
         EventKind.TERMINAL_OUTPUT.value,
         EventKind.TERMINAL_INPUT.value,

@@ -7,7 +7,7 @@ the later stands.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from taskgate.model.errors import OverLimit, Unreadable
@@ -94,12 +94,13 @@ class Cut:
 
 
 class Rebuilding:
-    """One way of one file. `size` is the file's so far, `bytes` what has been put."""
+    """One way of one file. `size` is the file's so far, `bytes` what has been put. `append`: hosts
+    write at the file's end, and where that was only the client has said, if anybody."""
 
     def __init__(self, way: Way) -> None:
         self._way = way
         self._known = Spans()
-        self._append = False
+        self.append = False
         self._emptied = False
         self.size = 0
         self.bytes = 0
@@ -113,7 +114,7 @@ class Rebuilding:
         """Raises: Unreadable for an event that is none, OverLimit."""
         facts = entry.facts
         if entry.kind == EventKind.FILE_OPENED:
-            self._append = bool(facts.get("append"))
+            self.append = bool(facts.get("append"))
             self._emptied = bool(facts.get("empty"))
         elif entry.kind == EventKind.FILE_CONTENT and _way(facts) == self._way:
             return self._content(_whole(facts, "offset"), facts)
@@ -136,7 +137,7 @@ class Rebuilding:
         data = content_of(facts)
         if len(data) != _whole(facts, "bytes"):
             raise Unreadable("a file's content is not whole in the recording")
-        if self._append and self._way == "written" and self._begun:
+        if self.append and self._way == "written" and self._begun:
             offset = self.size
         end = self._bounded(offset + len(data))
         self._begun = True
@@ -195,6 +196,14 @@ def of_file(entries: Iterable[Entry], request: int) -> Iterator[Entry]:
             entry.kind in OF_FILES or entry.kind == EventKind.REQUEST_FINISHED
         ):
             yield entry
+
+
+def without_content(entry: Entry) -> Entry:
+    """Of a file's content, how much it is and where; all else as it is."""
+    if entry.kind != EventKind.FILE_CONTENT:
+        return entry
+    facts = {name: fact for name, fact in entry.facts.items() if name not in ("text", "base64")}
+    return replace(entry, facts=facts, body=b"")
 
 
 def _way(facts: dict[str, Any]) -> Way:
