@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import pytest
+
 from taskgate.model.event import EventKind
 from tests.ssh_files import app, place
 from tests.ssh_setting import SshSetting
@@ -51,11 +53,15 @@ def test_scp_both_ways_and_by_folders(place: SshSetting, app: Path, tmp_path: Pa
     assert "nobody reads it" in refused.stderr
 
 
-def test_scps_old_protocol_is_refused(place: SshSetting, app: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("-rpv",)])
+def test_scps_old_protocol_is_refused(
+    place: SshSetting, app: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     mark = place.host.mark()
-    done = place.scp("files", "-O", f"HOST:{app}/one", str(tmp_path / "one"))
+    done = place.scp("files", *options, "-O", f"HOST:{app}/one", str(tmp_path / "one"))
     assert done.returncode != 0
-    assert "no rule of task files permits it" in done.stderr
+    assert "scp's old protocol: no rule of task files permits it" in done.stderr
+    assert "leave out -O" in done.stderr
     assert place.host.commands_since(mark) == []
 
 

@@ -15,6 +15,7 @@ from taskgate.protocols.ssh.requests import (
     OPEN,
     ExecRequest,
     exec_request,
+    is_old_scp,
     open_request,
     shell_request,
     shell_tier,
@@ -33,9 +34,18 @@ def read_request(asked: Asked, gate: TaskGate) -> ExecRequest:
     found = exec_request(asked, resource, permits)
     if asked.place is not None:
         return found  # a line of a gated shell, which nothing opens
-    if _speaks(gate, gate.judge(found.request.actions)) or not _has(gate, OPEN):
+    decision = gate.judge(found.request.actions)
+    if _speaks(gate, decision):
         return found
-    return open_request(asked, resource, permits)
+    if _has(gate, OPEN):
+        return open_request(asked, resource, permits)
+    if decision.outcome is Outcome.DENY and not _is_by_rule(gate, decision) and is_old_scp(found):
+        raise Denied(
+            f"scp's old protocol: no rule of task {gate.info.task} permits it",
+            rule=decision.rule,
+            hint="leave out -O: scp then goes by SFTP, which is judged by path",
+        )
+    return found
 
 
 def recorded(

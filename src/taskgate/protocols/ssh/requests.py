@@ -125,6 +125,13 @@ def terminal_actions(text: str, place: Place) -> tuple[Action, ...]:
         return ()
 
 
+def is_old_scp(request: ExecRequest) -> bool:
+    """Whether it is the far end of scp's protocol before SFTP: `scp -t PATH`, `scp -f PATH`."""
+    runs = [action for action in request.request.actions if action.verb == "run"]
+    words = split_argv(runs[0].object) if runs else ()
+    return bool(words) and words[0] == "scp" and ("-t" in words or "-f" in words)
+
+
 def _variables(
     asked: Asked, permits: Callable[[Action], bool]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
