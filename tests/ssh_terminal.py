@@ -4,7 +4,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import struct
 import subprocess
 import termios
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.readable import is_readable
 from tests.ssh_setting import SshSetting
 
 # CSI and OSC sequences, and the two-character ones (ECMA-48).
@@ -90,8 +90,7 @@ class Typist:
         return self.process.wait(30)
 
     def _take(self, within_s: float) -> bool:
-        ready, _, _ = select.select([self._terminal], [], [], within_s)
-        if not ready:
+        if not is_readable(self._terminal, within_s):
             return False
         try:
             data = os.read(self._terminal, 65536)

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -11,6 +10,8 @@ import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from tests.readable import is_readable
 
 
 class Typist:
@@ -49,7 +50,7 @@ class Typist:
 
     def _read(self, wait_s: float) -> bool:
         """False once nothing more can come."""
-        if not select.select([self._terminal], [], [], wait_s)[0]:
+        if not is_readable(self._terminal, wait_s):
             return True
         try:
             data = os.read(self._terminal, 65536)

@@ -55,6 +55,8 @@ CASES = [
     ),
     Case("GET", f"/v1/recordings/{GHOST}", only("rep"), 404),
     Case("GET", f"/v1/recordings/{GHOST}/stream", only("rep"), 404),
+    Case("GET", f"/v1/recordings/{GHOST}/files", only("rep"), 404),
+    Case("GET", f"/v1/recordings/{GHOST}/files/1", only("rep"), 404),
     Case("GET", "/v1/audit/search", only("aud")),
     Case("POST", "/v1/audit/verify", only("aud")),
     Case("POST", "/v1/policy/check", only("aut", "adm"), body={"files": {}}),

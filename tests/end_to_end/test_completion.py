@@ -2,21 +2,20 @@
 
 import os
 import pty
-import select
 import subprocess
 import time
 
 import pytest
 
 from tests.end_to_end.conftest import Setting
+from tests.readable import is_readable
 
 
 def _read_until(terminal: int, wanted: str, seconds: float = 40.0) -> str:
     seen = ""
     deadline = time.monotonic() + seconds
     while wanted not in seen and time.monotonic() < deadline:
-        ready, _, _ = select.select([terminal], [], [], 0.2)
-        if ready:
+        if is_readable(terminal, 0.2):
             try:
                 seen += os.read(terminal, 65536).decode(errors="replace")
             except OSError:

@@ -75,7 +75,6 @@ def digits_in(text: str) -> str:
         "printf '4012\\033[1C8888\\033[1C8888\\033[1C1881\\n'",
         "printf '4012\\033]0;a title\\0078888\\033[?25l88881881\\n'",
         "printf '4012\\033[7;7H8888\\033[7;11H88881881\\n'",
-        "printf 40128888; sleep 0.01; echo 88881881",
         "printf 4012; printf ' ' >&2; printf 8888; printf ' ' >&2; echo 88881881",
         "printf '\\357\\274\\224\\357\\274\\220\\357\\274\\221\\357\\274\\2228888 8888 1881\\n'",
         "printf '4012\\342\\200\\2138888\\342\\200\\21388881881\\n'",
@@ -100,7 +99,7 @@ def test_a_card_with_zero_bytes_in_it_is_not_shown(
     assert digits_in(text) in ("", "0"), text
 
 
-@pytest.mark.parametrize("pause", ["0.1", "0.5", "1"])
+@pytest.mark.parametrize("pause", ["0.01", "0.1", "0.5", "1"])
 @pytest.mark.parametrize("options", [(), ("-tt",)], ids=["command", "terminal"])
 def test_a_card_that_drips_shows_no_more_than_six_digits(
     place: SshSetting, pause: str, options: tuple[str, ...]

@@ -7,7 +7,6 @@ The queries are those that each client's own version sends to a server of its ve
 import os
 import pty
 import re
-import select
 import subprocess
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ import pytest
 from taskgate.sql.analyse import Analysis, SessionNames, StatementFacts, analyse
 from taskgate.sql.catalog import Catalog, catalog_query, parse_catalog_answer
 from taskgate.sql.script import Script, parse_script
+from tests.readable import is_readable
 from tests.servers import PASSWORD, SUPERUSER
 from tests.sql.conftest import LiveWorld
 
@@ -179,8 +179,7 @@ def test_tab_completion_needs_the_catalog_only(live: LiveWorld) -> None:
 def _drain(terminal: int, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        ready, _, _ = select.select([terminal], [], [], 0.05)
-        if ready:
+        if is_readable(terminal, 0.05):
             try:
                 os.read(terminal, 65536)
             except OSError:

@@ -1,7 +1,6 @@
 """Masks on what commands answer: OpenSSH's client, a real sshd, and what the recording says."""
 
 import os
-import select
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from taskgate.model.event import EventKind
 from tests.hosts import Host
 from tests.masking.samples import JWT, PEM
+from tests.readable import is_readable
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
 TASKS = """
@@ -151,8 +151,7 @@ def _read(running: "subprocess.Popen[str]", count: int) -> str:
     assert running.stdout is not None
     file, got = running.stdout.fileno(), b""
     while len(got) < count:
-        ready, _, _ = select.select([file], [], [], 60)
-        assert ready, got
+        assert is_readable(file, 60), got
         got += os.read(file, count - len(got))
     return got.decode()
 

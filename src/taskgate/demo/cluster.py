@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from pathlib import Path
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.02
+_PORTS = range(20_000, 32_768)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -140,10 +142,12 @@ def runnable_by(account: Account, found: Installation, spare: Path) -> Installat
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago, below those that connections
+    going out are given (ip(7), ip_local_port_range): one of these could take it meanwhile."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
+            return int(probe.getsockname()[1])
 
 
 def _stop_with_parent() -> None:  # runs in the child, between fork and exec

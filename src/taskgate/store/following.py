@@ -1,7 +1,7 @@
 """The sequence of revocations read from a thread of its own, whatever the event loop is doing.
 
-Each reader has its own connection and is used by the one thread that opened it. A call takes at
-most about `limits.REVOCATION_BLIND_S`: whoever waits longer is blind anyway.
+Each reader has its own connection and is used by the one thread that opened it. A call but the
+first takes at most about `limits.REVOCATION_BLIND_S`: whoever waits longer is blind anyway.
 """
 
 import asyncio
@@ -93,7 +93,8 @@ class LoopRevocations:
         self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
 
     def last(self) -> int:
-        return self._runner.run(_in_time(self._sequence.last_revocation()))
+        # The first thing that is asked, once: nobody is vouched for before it is answered.
+        return self._runner.run(_in_time(self._sequence.last_revocation(), limits.STORE_TIMEOUT_S))
 
     def after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
         return self._runner.run(_in_time(self._sequence.revocations_after(sequence, limit)))
@@ -107,14 +108,12 @@ class LoopRevocations:
             self._runner.close()
 
 
-async def _in_time(work: Awaitable[T]) -> T:
+async def _in_time(work: Awaitable[T], within_s: float = limits.REVOCATION_BLIND_S) -> T:
     try:
-        async with asyncio.timeout(limits.REVOCATION_BLIND_S):
+        async with asyncio.timeout(within_s):
             return await work
     except TimeoutError:
-        raise StoreUnavailable(
-            f"the state store did not answer within {limits.REVOCATION_BLIND_S:g} s"
-        ) from None
+        raise StoreUnavailable(f"the state store did not answer within {within_s:g} s") from None
 
 
 async def _last_turns() -> None:
