@@ -76,6 +76,8 @@ def test_a_password_is_not_in_the_recording(place: SshSetting, prompt: str, at_o
             typist.type(part)
         typist.type("\r")
         typist.until("ok-2")
+        # What is typed before the prompt is hidden too, and would be counted.
+        typist.until(r"\$ ")
         typist.type("exit\r")
         assert typist.ended() == 0
     session = place.newest_session("admin")
