@@ -252,7 +252,8 @@ def test_keys_for_a_held_line_do_not_approve_it(place: SshSetting, shell: Typist
     shell.wait_for("Ctrl-C gives it up")
     shell.type("yes\recho after\r")
     assert place.is_waiting(waiting)
-    shell.type("\x03echo well\r")
+    # Quoted, so that it is the answer that is waited for and not the line.
+    shell.type("\x03echo w''ell\r")
     shell.wait_for("well\r\n")
     assert not place.is_waiting(waiting)
     assert _ran(place, mark) == ["echo well"]

@@ -134,8 +134,9 @@ def test_a_reader_that_stops_for_a_while_gets_all_of_it(place: SshSetting) -> No
 @pytest.mark.parametrize(
     ("count", "most"),
     [
-        pytest.param(200_000_000, 30_000_000, id="200 MB"),
-        pytest.param(1_100_000_000, 30_000_000, id="1.1 GB", marks=pytest.mark.long),
+        # A busy machine's client takes what it is sent in fewer and larger turns.
+        pytest.param(200_000_000, 80_000_000, id="200 MB"),
+        pytest.param(1_100_000_000, 80_000_000, id="1.1 GB", marks=pytest.mark.long),
     ],
 )
 @pytest.mark.parametrize("way", ["down", "up", "forwarded"])
