@@ -6,10 +6,11 @@ from typing import Any, cast
 import pytest
 
 from taskgate.gateway.enforcement import TaskGate
-from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, TerminalRoom
+from taskgate.gateway.ssh_terminal import RecordedStream, TerminalRecord, terminal_room
 from taskgate.model.errors import NotRecorded, OverLimit, TaskgateError
 from taskgate.model.limits import MAX_TERMINAL_EVENT_BYTES
 from taskgate.protocols.ssh.conversation import Stream, Terminal
+from taskgate.protocols.ssh.room import Room
 
 
 class Scene:
@@ -47,10 +48,10 @@ class Scene:
 
 
 def begun(
-    scene: Scene, room: TerminalRoom | None = None, within: Stream | None = None,
+    scene: Scene, room: Room | None = None, within: Stream | None = None,
     max_bytes: int | None = None,
 ) -> RecordedStream:  # fmt: skip
-    record = TerminalRecord(cast(TaskGate, scene), 1, room or TerminalRoom())
+    record = TerminalRecord(cast(TaskGate, scene), 1, room or terminal_room())
     record.started(Terminal("xterm", 80, 24), "open")
     stream = RecordedStream(record, within, max_bytes)
     stream.attach(scene)
@@ -119,7 +120,7 @@ async def test_what_cannot_be_recorded_does_not_pass(direction: str) -> None:
 
 async def test_past_the_room_nothing_passes() -> None:
     scene = Scene()
-    stream = begun(scene, TerminalRoom(500))
+    stream = begun(scene, terminal_room(500))
     stream.from_host(b"x" * 100, stderr=False)
     await turn()
     stream.from_host(b"y" * 100, stderr=False)
@@ -132,7 +133,7 @@ async def test_past_the_room_nothing_passes() -> None:
 
 async def test_small_writes_use_up_the_room_as_well() -> None:
     scene = Scene()
-    stream = begun(scene, TerminalRoom(10_000))
+    stream = begun(scene, terminal_room(10_000))
     for _ in range(1_000):
         stream.from_host(b"x", stderr=False)
         await turn()

@@ -10,8 +10,8 @@ from taskgate.model.clock import Clock
 from taskgate.model.errors import NotRecorded, ProtocolViolation, TaskgateError
 from taskgate.model.event import EventKind
 from taskgate.protocols.ssh.conversation import ClientChannel, StreamSides
-from taskgate.protocols.ssh.kept_files import FileRoom
 from taskgate.protocols.ssh.refusals import notice, refusal
+from taskgate.protocols.ssh.room import Room
 from taskgate.protocols.ssh.sftp import AskHold, SftpExchange
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
@@ -27,7 +27,7 @@ class FilesChannel:
         holding: Holding,
         clock: Clock,
         spawn: Spawn,
-        room: FileRoom,
+        room: Room,
     ) -> None:
         self.gate = gate
         self._channel = channel

@@ -17,7 +17,7 @@ from taskgate.model.action import Action, Request
 from taskgate.model.decision import Outcome
 from taskgate.model.errors import Denied, TaskgateError, UpstreamFault
 from taskgate.model.limits import MAX_HOST_ANSWER_BYTES
-from taskgate.protocols.ssh.commands import bind
+from taskgate.protocols.ssh.bound import bound_request
 from taskgate.protocols.ssh.completion import Completion, complete, help_lines
 from taskgate.protocols.ssh.conversation import (
     STDERR,
@@ -401,9 +401,9 @@ class GatedShell:
         status: int = 0,
     ) -> None:
         """Raises: what refuses it."""
-        shape = bind("ssh builtin 1", builtin.text, self._place.lead())
-        digest = bind(shape, self._gate.info.resource)
-        number = await self._lines.permit(line, Request(builtin.text, actions, digest, shape))
+        parts = ("ssh builtin 1", builtin.text, self._place.lead())
+        request = bound_request(builtin.text, actions, self._gate.info.resource, parts)
+        number = await self._lines.permit(line, request)
         self._gate.finished(number, {"duration_s": 0.0, "exit_status": status})
         self._gate.recording.flush()
 

@@ -22,7 +22,7 @@ from taskgate.gateway.ssh_gated import GatedShell
 from taskgate.gateway.ssh_masks import MaskedStream
 from taskgate.gateway.ssh_run import Held, Run
 from taskgate.gateway.ssh_shells import read_request, recorded
-from taskgate.gateway.ssh_terminal import TerminalRecord, TerminalRoom
+from taskgate.gateway.ssh_terminal import TerminalRecord, terminal_room
 from taskgate.model.action import Action, Request
 from taskgate.model.clock import Clock
 from taskgate.model.decision import Decision, Outcome
@@ -45,7 +45,7 @@ from taskgate.protocols.ssh.conversation import (
     Start,
 )
 from taskgate.protocols.ssh.forwards import unless_masked
-from taskgate.protocols.ssh.kept_files import FileRoom
+from taskgate.protocols.ssh.kept_files import file_room
 from taskgate.protocols.ssh.refusals import notice, refusal, status_of
 from taskgate.protocols.ssh.requests import FILE_VERBS, GATED, SFTP, ExecRequest, lent_action
 
@@ -80,8 +80,8 @@ class SshSession:
         self._reaching = asyncio.Lock()
         self._last_active = self._clock.monotonic()
         self._over = False
-        self._room = TerminalRoom()
-        self._file_room = FileRoom()
+        self._room = terminal_room()
+        self._file_room = file_room()
         self.forwards = Forwards(
             gate,
             Means(around.holding, around.clock, self._reach, self._spawn, self._cut_by, self._tell),

@@ -29,7 +29,7 @@ def read_request(asked: Asked, gate: TaskGate) -> ExecRequest:
     def permits(action: Action) -> bool:
         return gate.judge((action,)).outcome is Outcome.PERMIT
 
-    if asked.command is None and asked.subsystem is None:
+    if asked.is_shell:
         return shell_request(asked, _tier(gate), resource, permits)
     found = exec_request(asked, resource, permits)
     if asked.place is not None:

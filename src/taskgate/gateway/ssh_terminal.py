@@ -6,8 +6,7 @@ It is written before it is passed on, once a turn of the loop. What cannot be wr
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from taskgate.gateway.enforcement import TaskGate
 from taskgate.model.errors import OverLimit, TaskgateError
@@ -15,25 +14,20 @@ from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_RECORDED_TERMINAL_BYTES, MAX_TERMINAL_EVENT_BYTES
 from taskgate.protocols.ssh.conversation import Stream, StreamSides, Terminal
 from taskgate.protocols.ssh.echo import Echo, Typed
+from taskgate.protocols.ssh.room import Room, recorded_bytes
 from taskgate.recording.content import content_facts
-from taskgate.recording.format import encode_json
-
-# About what a line of a recording has beside its facts.
-_LINE_BYTES: Final = 150
 
 
-@dataclass(slots=True)
-class TerminalRoom:
-    """How much more a session's terminals may record, in bytes as written."""
-
-    left: int = MAX_RECORDED_TERMINAL_BYTES
+def terminal_room(max_bytes: int = MAX_RECORDED_TERMINAL_BYTES) -> Room:
+    """A session's."""
+    return Room("terminals", max_bytes)
 
 
 class TerminalRecord:
     """The recording of one channel. `number` is its request's. Each method raises NotRecorded, and
     OverLimit once the room is used up; then nothing of it was recorded, and it must not pass."""
 
-    def __init__(self, gate: TaskGate, number: int, room: TerminalRoom) -> None:
+    def __init__(self, gate: TaskGate, number: int, room: Room) -> None:
         self._gate = gate
         self._number = number
         self._room = room
@@ -91,15 +85,7 @@ class TerminalRecord:
             self._note(EventKind.TERMINAL_INPUT, facts)
 
     def _note(self, kind: EventKind, facts: dict[str, Any]) -> None:
-        bytes_ = len(encode_json(facts)) + _LINE_BYTES
-        if bytes_ > self._room.left:
-            self._room.left = 0
-            raise OverLimit(
-                "the recording of this session's terminals is full"
-                f" ({MAX_RECORDED_TERMINAL_BYTES} bytes), and nothing may pass unrecorded",
-                hint="connect anew: a new session has a recording of its own",
-            )
-        self._room.left -= bytes_
+        self._room.take(recorded_bytes(facts))
         self._gate.note(kind, {"request": self._number, **facts})
 
 

@@ -13,7 +13,8 @@ from taskgate.model.decision import Decision
 from taskgate.model.errors import NotRecorded
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_FILE_EVENT_BYTES, MAX_RECORDED_FILE_BYTES, MIB
-from taskgate.protocols.ssh.kept_files import FileRoom
+from taskgate.protocols.ssh.kept_files import file_room
+from taskgate.protocols.ssh.room import Room
 from taskgate.protocols.ssh.sftp import SftpExchange
 from taskgate.protocols.ssh.sftp_packets import Kind, OpenFlag, StatusCode, framed, number, text
 from taskgate.protocols.ssh.sftp_packets import status as status_packet
@@ -47,7 +48,7 @@ class KeepingGate(PathGate):
 class KeptTalk(Talk):
     gate: KeepingGate
 
-    def __init__(self, room: FileRoom | None = None) -> None:
+    def __init__(self, room: Room | None = None) -> None:
         self.gate = KeepingGate()
         self.exchange = SftpExchange(self.gate, "web", room)
         self.client(framed(Kind.INIT, number(3)))
@@ -154,7 +155,7 @@ def test_past_the_cap_nothing_passes_and_nothing_is_opened() -> None:
 
 
 def test_what_is_read_past_the_cap_does_not_reach_the_client() -> None:
-    talk = KeptTalk(FileRoom(1_000))
+    talk = KeptTalk(file_room(1_000))
     talk.open(b"/ok/f")
     talk.read(2, 0, 2_000)
     talk.host(framed(Kind.DATA, number(2), text(b"secret" * 200)))
@@ -167,7 +168,7 @@ def test_what_is_read_past_the_cap_does_not_reach_the_client() -> None:
 
 
 def test_a_size_set_past_the_cap_is_not_set() -> None:
-    talk = KeptTalk(FileRoom(100))
+    talk = KeptTalk(file_room(100))
     talk.open(b"/ok/f", WRITE)
     talk.client(framed(Kind.FSETSTAT, number(2), text(b"h1"), number(1), bytes(8)))
     to_client, to_host = talk.take()

@@ -5,7 +5,6 @@ to `read` and `write` for redirections and `env` for variables; and is written a
 The rest comes to one `script` action and is sent as it came.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from taskgate.model.action import Action, Request
 from taskgate.model.argv import spell_argv
 from taskgate.model.errors import Unreadable
 from taskgate.model.limits import MAX_COMMAND_DEPTH
+from taskgate.protocols.ssh.bound import bound_request
 from taskgate.protocols.ssh.place import Place
 from taskgate.protocols.ssh.programs import Program, Words, base_name, read_program
 from taskgate.protocols.ssh.reading import Dynamic, find_commands, read_line
@@ -39,8 +39,7 @@ class Command:
     ) -> Request:
         """As it is judged at `resource`: with all `actions` that go with it. `around` are the
         variables it runs with and whether it has a terminal: an approval is bound to them too."""
-        shape = bind("ssh command 1", self.sent, *around)
-        return Request(self.text, actions, bind(shape, resource), shape, around)
+        return bound_request(self.text, actions, resource, ("ssh command 1", self.sent), around)
 
 
 def read_command(text: str, place: Place | None = None) -> Command:
@@ -163,15 +162,6 @@ def _within(program: Program, outer: str, depth: int) -> Iterator[Action]:
         except (Dynamic, Unreadable):
             continue  # permitted only where a rule spells the text out
         yield from _line(line, outer, depth + 1)
-
-
-def bind(*parts: str) -> str:
-    """A digest of the parts, each in its place."""
-    found = hashlib.sha256()
-    for part in parts:
-        raw = part.encode()
-        found.update(len(raw).to_bytes(8, "big") + raw)
-    return found.hexdigest()
 
 
 def _reached(words: Words, outer: str) -> Iterator[Action]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from taskgate.model.action import Action, Request
 from taskgate.model.errors import Denied
 from taskgate.model.paths import plain_path
+from taskgate.protocols.ssh.bound import bound_request
 from taskgate.protocols.ssh.kept_files import KeptFile
 from taskgate.protocols.ssh.sftp_packets import Attributes, OpenFlag
 
@@ -69,9 +70,7 @@ def file_action(verb: str, path: str) -> Action:
 def file_request(actions: list[Action], resource: str) -> Request:
     """As it is judged, held and recorded: `rename /a, rename /b`."""
     said = ", ".join(f"{action.verb} {action.object}" for action in actions)
-    shape = hashlib.sha256(b"ssh file 1\0" + said.encode()).hexdigest()
-    digest = hashlib.sha256(f"{shape}\0{resource}".encode()).hexdigest()
-    return Request(said, tuple(actions), digest, shape)
+    return bound_request(said, tuple(actions), resource, ("ssh file 1", said))
 
 
 @dataclass(slots=True)

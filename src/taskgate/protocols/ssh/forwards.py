@@ -1,17 +1,17 @@
 """Connections through a host, as requests that are judged: by the host and port that are sent on,
 exactly as they are sent on."""
 
-import hashlib
 import ipaddress
-from dataclasses import replace
 from typing import Final
 
 from taskgate.model.action import Action, Request
-from taskgate.model.decision import Decision, Outcome
+from taskgate.model.decision import Decision
 from taskgate.model.endpoints import plain_host, spell_endpoint
 from taskgate.model.errors import Unreadable
 from taskgate.model.paths import split_path
+from taskgate.protocols.ssh.bound import bound_request
 from taskgate.protocols.ssh.conversation import Endpoint, Target
+from taskgate.protocols.ssh.unmasked import refused_where_masked
 
 FORWARD_VERBS: Final = ("forward", "listen", "socket")
 # Each leads to the host itself; a deny or hold of one counts for the others (RFC 6761, 6.3).
@@ -58,16 +58,10 @@ def listen_request(wanted: Endpoint, resource: str) -> tuple[Request, Endpoint]:
 def unless_masked(decision: Decision) -> Decision:
     """What passes through a connection or shows in a window is not read, so nothing is masked in
     it. An agent's use shows the client nothing."""
-    masks = decision.masks
-    if not masks.kinds or masks.pass_binary:
-        return decision
-    return replace(
+    return refused_where_masked(
         decision,
-        outcome=Outcome.DENY,
-        rule=masks.kinds[0].rule,
-        reason="the task masks what it shows, and what passes through a connection is not read",
-        demands=(),
-        hint="ask for it by a command; or the task's author lets it pass with binary: pass",
+        "what passes through a connection is not read",
+        "ask for it by a command; or the task's author lets it pass",
     )
 
 
@@ -107,9 +101,7 @@ def _same(host: str) -> tuple[str, ...]:
 
 
 def _request(text: str, actions: tuple[Action, ...], resource: str) -> Request:
-    shape = hashlib.sha256(b"ssh forward 1\0" + text.encode()).hexdigest()
-    digest = hashlib.sha256(f"{shape}\0{resource}".encode()).hexdigest()
-    return Request(text, actions, digest, shape)
+    return bound_request(text, actions, resource, ("ssh forward 1", text))
 
 
 def _unreadable(wanted: Endpoint, error: ValueError) -> Unreadable:

@@ -3,52 +3,28 @@
 It is noted before it is passed on. What there is no room for is not passed on.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from taskgate.model.errors import OverLimit
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_FILE_EVENT_BYTES, MAX_RECORDED_FILE_BYTES
 from taskgate.protocols.gate import Gate
+from taskgate.protocols.ssh.room import Room, recorded_bytes
 from taskgate.protocols.ssh.sftp_packets import OpenFlag
 from taskgate.recording.content import content_facts
-from taskgate.recording.format import encode_json
-
-# About what a line of a recording has beside its facts.
-_LINE_BYTES: Final = 150
 
 Way = Literal["read", "written"]
 
 
-@dataclass(slots=True)
-class FileRoom:
-    """How much more the files of a session may record, in bytes as written. Once something did not
-    fit, nothing does: of a file there is the beginning, and no pieces beyond a gap."""
-
-    left: int = MAX_RECORDED_FILE_BYTES
-
-    def take(self, bytes_: int) -> None:
-        """Raises: OverLimit."""
-        if bytes_ > self.left:
-            self.left = 0
-            self.ensure()
-        self.left -= bytes_
-
-    def ensure(self) -> None:
-        """Raises: OverLimit where there is none."""
-        if self.left <= 0:
-            raise OverLimit(
-                "the recording of this session's files is full"
-                f" ({MAX_RECORDED_FILE_BYTES} bytes), and nothing may pass unrecorded",
-                hint="connect anew: a new session has a recording of its own",
-            )
+def file_room(max_bytes: int = MAX_RECORDED_FILE_BYTES) -> Room:
+    """A session's."""
+    return Room("files", max_bytes)
 
 
 class KeptFile:
     """The record of one open file. `number` is the request that opened it. Each method raises
     NotRecorded; OverLimit where it is said."""
 
-    def __init__(self, gate: Gate, number: int, room: FileRoom) -> None:
+    def __init__(self, gate: Gate, number: int, room: Room) -> None:
         self._gate = gate
         self._number = number
         self._room = room
@@ -73,14 +49,15 @@ class KeptFile:
             piece = data[start : start + MAX_FILE_EVENT_BYTES]
             about = {"way": way, "offset": offset + start, "bytes": len(piece)}
             pieces.append(about | content_facts(piece))
-        self._room.take(sum(len(encode_json(facts)) + _LINE_BYTES for facts in pieces))
+        self._room.take(sum(map(recorded_bytes, pieces)))
         for facts in pieces:
             self._note(EventKind.FILE_CONTENT, facts)
 
     def resized(self, size: int) -> None:
         """The client sets the file's size. Raises: OverLimit."""
-        self._room.take(_LINE_BYTES)
-        self._note(EventKind.FILE_RESIZED, {"size": size})
+        facts = {"size": size}
+        self._room.take(recorded_bytes(facts))
+        self._note(EventKind.FILE_RESIZED, facts)
 
     def not_written(self, offset: int, bytes_: int, code: int) -> None:
         """The host did not take what the client wrote there; `code` is its status."""

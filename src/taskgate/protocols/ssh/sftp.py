@@ -8,7 +8,7 @@ a time and in order; meanwhile what comes behind it waits.
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from taskgate.model.action import Action, Request
@@ -24,7 +24,8 @@ from taskgate.model.limits import MAX_SFTP_HANDLES, MAX_SFTP_PENDING
 from taskgate.protocols.gate import Admission, Gate
 from taskgate.protocols.ssh import sftp_paths as paths
 from taskgate.protocols.ssh.files import OpenFile, file_request
-from taskgate.protocols.ssh.kept_files import FileRoom, KeptFile
+from taskgate.protocols.ssh.kept_files import KeptFile, file_room
+from taskgate.protocols.ssh.room import Room
 from taskgate.protocols.ssh.sftp_packets import (
     VERSION,
     Fields,
@@ -37,6 +38,7 @@ from taskgate.protocols.ssh.sftp_packets import (
     status,
     text,
 )
+from taskgate.protocols.ssh.unmasked import refused_where_masked
 
 # What is offered to clients of the host's extensions; the others are taken out of its VERSION.
 _OFFERED: Final = frozenset(
@@ -95,11 +97,11 @@ Steps = Generator[Question, Any, bytes]
 class SftpExchange:
     """`now` is seconds on a monotonic clock, given with every call."""
 
-    def __init__(self, gate: Gate, resource: str, room: FileRoom | None = None) -> None:
+    def __init__(self, gate: Gate, resource: str, room: Room | None = None) -> None:
         """`room` is what the session's files may still record."""
         self._gate = gate
         self._resource = resource
-        self._room = room or FileRoom()
+        self._room = room or file_room()
         self._client = Framer()
         self._host = Framer()
         self._out = Out()
@@ -350,7 +352,12 @@ class SftpExchange:
         request = file_request(actions, self._resource)
         decision = self._gate.judge(request.actions)
         if reads and decision.outcome is not Outcome.DENY:
-            decision = _unless_masked(decision)
+            # A file comes in pieces of the client's choice, so nothing is masked in it.
+            decision = refused_where_masked(
+                decision,
+                "files are not masked",
+                "use a command such as cat; or the task's author lets files pass",
+            )
         admission = self._gate.admit(request, decision)
         error = admission.error
         if admission.outcome is Outcome.HOLD:
@@ -394,18 +401,3 @@ class SftpExchange:
         if why:
             facts["reason"] = why
         self._gate.finished(number_, facts)
-
-
-def _unless_masked(decision: Decision) -> Decision:
-    """A file comes in pieces of the client's choice, so nothing is masked in it."""
-    masks = decision.masks
-    if not masks.kinds or masks.pass_binary:
-        return decision
-    return replace(
-        decision,
-        outcome=Outcome.DENY,
-        rule=masks.kinds[0].rule,
-        reason="the task masks what it shows, and files are not masked",
-        demands=(),
-        hint="use a command such as cat; or the task's author lets files pass with binary: pass",
-    )
