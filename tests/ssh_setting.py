@@ -28,6 +28,19 @@ OPTIONS = (
     "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes",
 )  # fmt: skip
 
+# Who asks may search and replay too; who leads may administer.
+ROLES = """
+kind: Role
+name: watchers
+for: {groups: [testers]}
+may: [audit, replay]
+---
+kind: Role
+name: administrators
+for: {groups: [leads]}
+may: [administer]
+"""
+
 _RESOURCE = """
 kind: Resource
 name: {name}

@@ -5,7 +5,6 @@ import json
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,25 +12,10 @@ import pytest
 
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_RECORDED_FILE_BYTES, MIB
-from tests.hosts import Host
-from tests.ssh.test_kept_files import TASKS, connection, files
-from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate, ssh_host
+from tests.ssh.test_kept_files import app, connection, files, place
+from tests.ssh_setting import SshSetting, ssh_host
 
-__all__ = ["ssh_host"]
-
-
-@pytest.fixture(scope="module")
-def place(ssh_host: Host) -> Iterator[SshSetting]:
-    tasks = TASKS.replace("HOME", str(ssh_host.home))
-    with running_ssh_gate(ssh_host, tasks, people=(LEAD,)) as found:
-        yield found
-
-
-@pytest.fixture
-def app(place: SshSetting) -> Path:
-    folder = place.home / "app"
-    place.host.run(f"rm -rf {folder} && mkdir -p {folder}")
-    return folder
+__all__ = ["app", "place", "ssh_host"]
 
 
 NAMES = ("\x1b]0;owned\x07\x1b[2J", "line\nfile-1", "..\\..\\x", "\u202egnp.exe", "--output=x")

@@ -16,19 +16,9 @@ from taskgate.demo.gate import GateFault
 from taskgate.model.event import EventKind
 from taskgate.recording.content import content_of
 from tests.hosts import Host
-from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate
+from tests.ssh_setting import LEAD, ROLES, SshSetting, running_ssh_gate
 
 TASKS = """
-kind: Role
-name: watchers
-for: {groups: [testers]}
-may: [audit, replay]
----
-kind: Role
-name: administrators
-for: {groups: [leads]}
-may: [administer]
----
 kind: Task
 name: kept
 resource: target
@@ -43,7 +33,7 @@ DATA = os.urandom(700_000)
 @pytest.fixture(scope="module")
 def place(ssh_host: Host) -> Iterator[SshSetting]:
     tasks = TASKS.replace("HOME", str(ssh_host.home))
-    with running_ssh_gate(ssh_host, tasks, people=(LEAD,)) as found:
+    with running_ssh_gate(ssh_host, ROLES, tasks, people=(LEAD,)) as found:
         yield found
 
 
@@ -223,7 +213,7 @@ def test_a_full_disk_stops_the_transfer_before_the_bytes_pass(
     data = os.urandom(3_000_000)
     (tmp_path / "up").write_bytes(data)
     tasks = TASKS.replace("HOME", str(ssh_host.home))
-    with running_ssh_gate(ssh_host, tasks) as place:
+    with running_ssh_gate(ssh_host, ROLES, tasks) as place:
         app = place.home / "app"
         place.host.run(f"rm -rf {app} && mkdir -p {app} && head -c 3000000 /dev/zero > {app}/down")
         with place.master("kept", tmp_path / "mux"):

@@ -8,20 +8,10 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.hosts import Host
-from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate
+from tests.ssh_setting import LEAD, ROLES, SshSetting, running_ssh_gate
 from tests.terminals import Typist, at_terminal
 
 TASKS = """
-kind: Role
-name: watchers
-for: {groups: [testers]}
-may: [audit, replay]
----
-kind: Role
-name: administrators
-for: {groups: [leads]}
-may: [administer]
----
 kind: Task
 name: admin
 resource: target
@@ -36,7 +26,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def place(ssh_host: Host) -> Iterator[SshSetting]:
-    with running_ssh_gate(ssh_host, TASKS, people=(LEAD,)) as found:
+    with running_ssh_gate(ssh_host, ROLES, TASKS, people=(LEAD,)) as found:
         yield found
 
 

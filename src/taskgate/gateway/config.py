@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import socket
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -34,6 +33,7 @@ from taskgate.gateway.config_source import Source, parse_yaml, problems_of
 from taskgate.gateway.oidc_config import OidcProvider
 from taskgate.gateway.saml_config import SamlKey, SamlProvider
 from taskgate.model import limits
+from taskgate.model.endpoints import plain_network
 from taskgate.model.errors import BadConfig
 from taskgate.model.resource import SecretRef
 
@@ -114,12 +114,7 @@ class SshListener(Listener):
     @classmethod
     def _are_addresses(cls, value: list[str]) -> list[str]:
         for one in value:
-            try:
-                ip_network(one)
-            except ValueError:
-                raise ValueError(
-                    f"{one} is no address, nor a network such as 10.0.0.0/24"
-                ) from None
+            plain_network(one)
         return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import secrets
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from taskgate.identity.tokens import hash_token
 from taskgate.model import limits
 from taskgate.model.account import Login
 from taskgate.model.clock import Clock
+from taskgate.model.endpoints import plain_network
 from taskgate.model.errors import BadConfig, NotAuthenticated, NotFound
 from taskgate.model.event import EventKind
 from taskgate.model.identity import Identity
@@ -130,6 +130,6 @@ def _login_id(login: str) -> str:
 
 def _network(source: str) -> str:
     try:
-        return str(ipaddress.ip_network(source.strip()))
-    except ValueError:
-        raise BadConfig(f"{source[:100]!r} is no address or network") from None
+        return plain_network(source.strip())
+    except ValueError as error:
+        raise BadConfig(str(error)) from None

@@ -60,6 +60,20 @@ def _plain_ipv6(text: str) -> str:
     return address.compressed
 
 
+def plain_network(text: str) -> str:
+    """`10.0.0.5/32` of an address, `10.0.0.0/24` of a network, as they are spelled.
+
+    Raises: ValueError.
+    """
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        shown = text[:100] if text.isprintable() else ascii(text[:100])
+        raise ValueError(
+            f"{shown} is no address; write 10.0.0.5, or a network such as 10.0.0.0/24"
+        ) from None
+
+
 def spell_endpoint(host: str, port: int, *, any_port: bool = False) -> str:
     """`host:port` of a plain host, an IPv6 address in brackets. Port 0 is one where `any_port`
     (the host picks one to listen on).

@@ -1,13 +1,13 @@
 """The form of a host's document, and of what a task says about certificates for it."""
 
 import base64
-import ipaddress
 import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from taskgate.model import limits
+from taskgate.model.endpoints import plain_network
 from taskgate.policy.fields import Duration, Strict, Words
 from taskgate.policy.resource_models import ResourceBase, SecretSource
 from taskgate.policy.units import spell_duration
@@ -17,12 +17,7 @@ _PRINCIPAL = re.compile(r"[!-+\--~]{1,64}\Z")
 
 def _addresses(words: list[str]) -> list[str]:
     for word in words:
-        try:
-            ipaddress.ip_network(word)
-        except ValueError:
-            raise ValueError(
-                f"{word} is no address; write 10.0.0.5, or a network such as 10.0.0.0/24"
-            ) from None
+        plain_network(word)
     return words
 
 
