@@ -21,10 +21,14 @@ import termios
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import asyncssh
+from asyncssh.stream import SSHTCPStreamSession
 
 _CHUNK = 65536
+_Source: TypeAlias = "asyncio.StreamReader | asyncssh.SSHReader[bytes]"
+_Sink: TypeAlias = "asyncio.StreamWriter | asyncssh.SSHWriter[bytes]"
 _KILL_AFTER_S = 2.0
 # What still comes from a terminal whose shell has ended.
 _LAST_WORDS_S = 1.0
@@ -62,9 +66,24 @@ class _Doorman(asyncssh.SSHServer):
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> bool:
+    ) -> Any:
         # To this host itself, as a host whose firewall lets nothing out.
-        return dest_host in ("localhost", "127.0.0.1")
+        return dest_host in ("localhost", "127.0.0.1") and _connect(dest_host, dest_port)
+
+
+async def _connect(host: str, port: int) -> "SSHTCPStreamSession[bytes]":
+    """asyncssh's own forwarding leaves the channel open where the far side ends first."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(error)) from None
+
+    async def relay(said: "asyncssh.SSHReader[bytes]", told: "asyncssh.SSHWriter[bytes]") -> None:
+        await asyncio.gather(_to_its_end(said, writer), _to_its_end(reader, told))
+        writer.close()
+        told.close()
+
+    return SSHTCPStreamSession(relay)
 
 
 class _Files(asyncssh.SFTPServer):
@@ -224,18 +243,25 @@ async def _feed(
             return  # the command reads no more
 
 
+async def _pass_on(source: _Source, sink: _Sink) -> None:
+    # A terminal whose last user is gone reads as an error; a client may leave at any time.
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(_CHUNK):
+            sink.write(data)
+            await sink.drain()
+
+
+async def _to_its_end(source: _Source, sink: _Sink) -> None:
+    await _pass_on(source, sink)
+    with contextlib.suppress(OSError, asyncssh.Error):
+        sink.write_eof()
+
+
 def _copying(
     *pairs: "tuple[asyncio.StreamReader, asyncssh.SSHWriter[bytes]]",
 ) -> "asyncio.Task[None]":
-    async def one(source: asyncio.StreamReader, sink: "asyncssh.SSHWriter[bytes]") -> None:
-        # A terminal whose last user is gone reads as an error; a client may leave at any time.
-        with contextlib.suppress(OSError, asyncssh.Error):
-            while data := await source.read(_CHUNK):
-                sink.write(data)
-                await sink.drain()
-
     async def every() -> None:
-        await asyncio.gather(*(one(source, sink) for source, sink in pairs))
+        await asyncio.gather(*(_pass_on(source, sink) for source, sink in pairs))
 
     return asyncio.create_task(every())
 
