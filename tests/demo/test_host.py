@@ -152,6 +152,22 @@ def test_it_connects_to_its_own_page_and_nowhere_else(host: Host) -> None:
     assert "open failed" in away.stderr
 
 
+def test_a_connection_ends_whichever_side_ends_first(host: Host) -> None:
+    with subprocess.Popen(
+        ["ssh", *options(host, "-p"), "-W", f"localhost:{host.page_port}",
+         f"{HOST_USER}@127.0.0.1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(b"GET / HTTP/1.0\r\n\r\n")
+        running.stdin.flush()
+        # All of it, and the far side's end; only then ours.
+        assert running.stdout.read().endswith(b"2 June 2025.\n")
+        running.stdin.close()
+        assert running.wait(30) == 0
+
+
 def test_the_service_is_a_pretended_one_and_says_so(host: Host) -> None:
     assert "a demo" in ssh(host, "systemctl status web").stdout
     said = ssh(host, "systemctl restart web && journalctl -u web -n 1")
