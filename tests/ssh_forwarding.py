@@ -4,13 +4,13 @@ import contextlib
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from taskgate.demo.cluster import free_port
+from tests.patience import eventually
 from tests.ssh_setting import SshSetting
 
 Serve = Callable[[socket.socket], None]
@@ -107,7 +107,7 @@ def local_forward(
     """`ssh -N -L`: the local port that leads to `to`."""
     port = free_port()
     with tunnel(setting, task, "-L", f"{port}:{to}", *options, token=token):
-        until(lambda: connects(port))
+        eventually(lambda: connects(port))
         yield port
 
 
@@ -139,12 +139,3 @@ def _send(client: socket.socket, data: bytes) -> None:
     with contextlib.suppress(OSError):
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
-
-
-def until(true: Callable[[], object], within_s: float = 60.0) -> None:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come about")

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from taskgate.demo.cluster import free_port, server_account
 from taskgate.demo.host import HOST_USER, Host, HostFault, HostKeys, new_key, public_key
+from tests.patience import eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no OpenSSH client")
 
@@ -107,11 +107,11 @@ def test_a_command_ends_with_its_client(host: Host) -> None:
         ["ssh", *options(host, "-p"), f"{HOST_USER}@127.0.0.1", "echo $$ > mark; sleep 600"],
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    until(lambda: mark.exists() and mark.read_text().strip() != "")
+    eventually(lambda: mark.exists() and mark.read_text().strip() != "")
     pid = int(mark.read_text())
     running.kill()
     running.wait()
-    until(lambda: not Path(f"/proc/{pid}").exists())
+    eventually(lambda: not Path(f"/proc/{pid}").exists())
     mark.unlink()
 
 
@@ -212,18 +212,10 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         assert parent.stdout is not None
         server = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
-    until(lambda: not running(server))
+    eventually(lambda: not running(server))
 
 
 def running(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return "sshd" in Path(f"/proc/{pid}/cmdline").read_text()
     return False
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come to that")

@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -19,6 +19,7 @@ from taskgate.demo.gate import GateFault, Person
 from taskgate.model import limits
 from tests.end_to_end.conftest import Setting
 from tests.gates import running_gate
+from tests.patience import eventually
 from tests.servers import Server, Servers
 
 SECRET = "what signs the alerts of this test"
@@ -134,13 +135,6 @@ def refused(place: Setting, who: str, path: str, body: object) -> dict[str, Any]
 
 def break_glass(place: Setting, who: str, task: str, why: str = "the shop is down") -> Any:
     return ask(place, who, "/v1/break-glass", {"task": task, "reason": why})
-
-
-def eventually(look: Callable[[], bool], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def alerts(place: Setting, who: str, subject: str) -> list[str]:

@@ -12,8 +12,9 @@ import pytest
 
 from taskgate.demo.gate import Person
 from tests.end_to_end.conftest import ADMIN, ANALYST, TASKS, Setting
-from tests.end_to_end.test_holds import PATIENCE_S, STATUS, UPDATE, running, waiting
+from tests.end_to_end.test_holds import STATUS, UPDATE, running, waiting
 from tests.gates import running_gate
+from tests.patience import PATIENCE_S
 from tests.servers import Server
 
 

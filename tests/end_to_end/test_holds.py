@@ -15,10 +15,10 @@ from psycopg import errors
 
 from taskgate.demo.gate import GateFault
 from tests.end_to_end.conftest import Setting
+from tests.patience import PATIENCE_S
 
 UPDATE = "UPDATE shop.orders SET status = 'cancelled' WHERE id = {}"
 STATUS = "SELECT status FROM shop.orders WHERE id = {}"
-PATIENCE_S = 20.0
 
 
 def waiting(setting: Setting, text: str, who: str = "lead") -> dict[str, Any]:

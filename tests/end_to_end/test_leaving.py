@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,10 +19,10 @@ from taskgate.demo.gate import GateFault, Person
 from taskgate.identity.scim.schemas import DEPARTURE, USER
 from tests.end_to_end.conftest import Setting
 from tests.gates import running_gate
+from tests.patience import PATIENCE_S, eventually
 from tests.servers import Server, Servers
 
 SECRET = "a-provider-s-secret-of-40-characters-....."
-PATIENCE_S = 20.0
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ORDERS = "SELECT count(*) FROM shop.orders"
 PRODUCTS = "SELECT count(*) FROM shop.products"
@@ -90,22 +90,12 @@ def derive(place: Setting, who: str, grant: str, **body: Any) -> dict[str, Any]:
     return dict(place.gate.own.ask(who, "POST", f"/v1/grants/{grant}/derive", body))
 
 
-def until(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it never came to that")
-
-
 def waiting(place: Setting, text: str) -> Any:
     def look() -> Any:
         return [one for one in place.gate.own.ask("lead", "GET", "/v1/approvals")
                 if text in one["text"]]  # fmt: skip
 
-    return until(look)[0]
+    return eventually(look)[0]
 
 
 def facts_of(place: Setting, session: str) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ import pytest
 from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from tests.hosts import Host
-from tests.ssh_forwarding import ask, connects, echo, local_forward, serving, tunnel, until
+from tests.patience import eventually
+from tests.ssh_forwarding import ask, connects, echo, local_forward, serving, tunnel
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate, ssh_host
 
 __all__ = ["ssh_host"]
@@ -186,13 +187,13 @@ def test_a_revoked_grant_cuts_what_is_open(place: SshSetting) -> None:
             local_forward(place, "subnet", f"127.0.0.1:{server.port}", token=token) as port,
             socket.create_connection(("127.0.0.1", port), timeout=60) as client,
         ):
-            until(lambda: connects(at))
+            eventually(lambda: connects(at))
             client.sendall(b"x")
             assert client.recv(10) == b"x"
             place.own.ask("operator", "POST", f"/v1/grants/{grant}/revoke", {"why": "over"})
             assert client.recv(10) == b""
             assert back.wait(30) == 255
-            until(lambda: not connects(at))
+            eventually(lambda: not connects(at))
         assert len(server.peers) == 1
 
 

@@ -7,11 +7,9 @@ import socket
 import struct
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
@@ -25,10 +23,9 @@ from taskgate.recording.reader import read_recording
 from taskgate.recording.verify import verify_dir
 from tests.end_to_end.conftest import LEAD, Setting
 from tests.gates import OPERATOR, RESOURCE, RunningGate
+from tests.patience import eventually
 from tests.servers import PASSWORD, SUPERUSER, Server
 
-T = TypeVar("T")
-PATIENCE_S = 20.0
 _LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -101,17 +98,6 @@ class Faulty(Setting):
             return False
 
         eventually(look, "the gateway serves nobody")
-
-
-def eventually(look: Callable[[], T], otherwise: str, within_s: float = PATIENCE_S) -> T:
-    """What `look` gives, once it gives something."""
-    end = time.monotonic() + within_s
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.02)
 
 
 def refusal(faulty: Faulty, task: str, password: str, source: str = "127.0.0.1") -> bytes:

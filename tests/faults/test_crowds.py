@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.faulty import Faulty, eventually, refusal
+from tests.faults.faulty import Faulty, refusal
+from tests.patience import eventually
 
 CONNECTIONS = 10_000
 # Sources on this machine's own network; one alone may bring no more than its rate.

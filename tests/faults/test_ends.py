@@ -14,7 +14,8 @@ from psycopg import errors
 
 from tests.end_to_end.conftest import TASKS
 from tests.end_to_end.test_holds import waiting
-from tests.faults.faulty import Faulty, eventually, faulty_gate, refusal
+from tests.faults.faulty import Faulty, faulty_gate, refusal
+from tests.patience import eventually
 from tests.servers import Server
 
 UPDATE = "UPDATE shop.orders SET status = 'cancelled' WHERE id = {}"

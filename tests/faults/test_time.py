@@ -11,9 +11,10 @@ from psycopg import errors
 
 from tests.end_to_end.conftest import TASKS
 from tests.end_to_end.test_holds import waiting
-from tests.faults.faulty import Faulty, eventually, faulty_gate
+from tests.faults.faulty import Faulty, faulty_gate
 from tests.faults.streaming import Streaming
 from tests.gates import OPERATOR
+from tests.patience import eventually
 from tests.servers import Server
 
 WINDOWED = """

@@ -12,8 +12,9 @@ import pytest
 
 from taskgate.demo.cluster import free_port
 from tests.end_to_end.conftest import TASKS
-from tests.faults.faulty import Faulty, eventually, faulty_gate
+from tests.faults.faulty import Faulty, faulty_gate
 from tests.faults.relay import OK, READY, Relay, Serve, exactly, greet, serving
+from tests.patience import eventually
 from tests.servers import PASSWORD, Server
 
 _PAIR = """

@@ -13,7 +13,8 @@ from taskgate.demo.gate import GateFault
 from tests.end_to_end.conftest import TASKS
 from tests.end_to_end.test_holds import decide, waiting
 from tests.end_to_end.wire import Wire, message
-from tests.faults.faulty import Faulty, eventually, faulty_gate
+from tests.faults.faulty import Faulty, faulty_gate
+from tests.patience import eventually
 from tests.promises import caps
 from tests.servers import Server, Servers
 

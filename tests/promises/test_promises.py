@@ -21,7 +21,8 @@ from psycopg import errors
 from taskgate.demo.gate import GateFault
 from tests.end_to_end.test_holds import decide, waiting
 from tests.end_to_end.wire import Wire, message
-from tests.faults.faulty import Faulty, eventually
+from tests.faults.faulty import Faulty
+from tests.patience import eventually
 from tests.servers import PASSWORD
 
 UPDATE = "UPDATE shop.orders SET status = 'cancelled' WHERE id = {}"

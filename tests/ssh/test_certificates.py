@@ -9,7 +9,8 @@ import pytest
 from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from tests.hosts import Host, running_host
-from tests.ssh_forwarding import ask, connects, echo, serving, tunnel, until
+from tests.patience import eventually
+from tests.ssh_forwarding import ask, connects, echo, serving, tunnel
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
 MINTED = """
@@ -171,5 +172,5 @@ def test_a_host_carries_connections_by_a_certificate_that_says_so(
 def test_with_forced_commands_ports_are_listened_on_too(place: SshSetting) -> None:
     at = free_port()
     with serving(echo) as server, tunnel(place, "forced", "-R", f"{at}:127.0.0.1:{server.port}"):
-        until(lambda: connects(at))
+        eventually(lambda: connects(at))
         assert ask(at, b"x") == b"x."

@@ -17,6 +17,7 @@ from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_CHANNELS
 from tests.hosts import Host, running_host
+from tests.patience import eventually
 from tests.ssh_forwarding import (
     ask,
     connects,
@@ -24,7 +25,6 @@ from tests.ssh_forwarding import (
     local_forward,
     serving,
     tunnel,
-    until,
 )
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate
 
@@ -111,7 +111,7 @@ def test_a_local_forwarding_is_made_by_the_host_and_counted(place: SshSetting) -
 def test_a_dynamic_forwarding_is_judged_connection_by_connection(place: SshSetting) -> None:
     local = free_port()
     with serving(echo) as server, tunnel(place, "tunnels", "-D", str(local)):
-        until(lambda: connects(local))
+        eventually(lambda: connects(local))
         for host, answered in ((b"127.0.0.1", b"\x00"), (b"127.0.0.2", b"\x02")):
             with socket.create_connection(("127.0.0.1", local), timeout=60) as socks:
                 socks.sendall(b"\x05\x01\x00")
@@ -163,10 +163,10 @@ def test_a_remote_forwarding_brings_connections_back(place: SshSetting) -> None:
     at, data = free_port(), os.urandom(2_000_000)
     with serving(echo) as server:
         with tunnel(place, "tunnels", "-R", f"{at}:127.0.0.1:{server.port}"):
-            until(lambda: connects(at))
+            eventually(lambda: connects(at))
             assert ask(at, data) == data + b"."
             assert ask(at, b"x") == b"x."
-        until(lambda: not connects(at))
+        eventually(lambda: not connects(at))
     asked = of_kind(place, "tunnels", EventKind.REQUEST_PERMITTED)
     assert [one["text"] for one in asked] == [f"listening on localhost:{at} for the client"]
     came = of_kind(place, "tunnels", EventKind.CONNECTION_CLOSED)
@@ -201,8 +201,8 @@ def test_a_forwarding_that_is_cancelled_stops_listening(place: SshSetting) -> No
                 check=True, capture_output=True, timeout=60,
             )  # fmt: skip
             if what == "forward":
-                until(lambda: connects(at))
-        until(lambda: not connects(at))
+                eventually(lambda: connects(at))
+        eventually(lambda: not connects(at))
         done = place.ssh("tunnels", "echo well", "-o", f"ControlPath={path}", token="-")
         assert done.stdout == "well\n"
 
@@ -217,7 +217,7 @@ def test_a_unix_socket_at_the_host(place: SshSetting, tmp_path: Any) -> None:
     local = free_port()
     try:
         with tunnel(place, "tunnels", "-L", f"{local}:{path}"):
-            until(lambda: connects(local))
+            eventually(lambda: connects(local))
             with socket.create_connection(("127.0.0.1", local), timeout=60) as client:
                 client.sendall(b"hello")
                 inner, _ = listener.accept()
@@ -332,7 +332,7 @@ def test_a_host_that_goes_down_takes_its_port_along_and_the_client_is_told(tmp_p
         serving(echo) as server,
     ):
         with tunnel(setting, "tunnels", "-R", f"{at}:127.0.0.1:{server.port}") as running:
-            until(lambda: connects(at))
+            eventually(lambda: connects(at))
             host.drop_connections()
             assert running.wait(60) == 255
         finished = of_kind(setting, "tunnels", EventKind.REQUEST_FINISHED)
@@ -341,7 +341,7 @@ def test_a_host_that_goes_down_takes_its_port_along_and_the_client_is_told(tmp_p
         with local_forward(setting, "tunnels", f"127.0.0.1:{server.port}") as port:
             assert ask(port, b"x") == b"x."
             host.drop_connections()
-            until(lambda: ask(port, b"y") == b"y.")
+            eventually(lambda: ask(port, b"y") == b"y.")
 
 
 @pytest.fixture
@@ -388,7 +388,7 @@ def test_an_agent_is_lent_for_as_long_as_its_command_runs(
         ask_it = f"SSH_AUTH_SOCK={socket_path} timeout 20 ssh-add -l 2>&1 || true"
         assert "ED25519" not in place.host.run(ask_it)
         with place.start("lending", "sleep 30", *options, token="-", more=keys) as running:
-            until(lambda: "ED25519" in place.host.run(ask_it))
+            eventually(lambda: "ED25519" in place.host.run(ask_it))
             running.terminate()
             running.communicate(timeout=30)
 

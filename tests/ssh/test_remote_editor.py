@@ -30,6 +30,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
                 client.sendall(data.upper())
 END
 fi
+rm -f .log
 nohup python3 server.py > .log 2>/dev/null < /dev/null &
 for i in $(seq 300); do [ -s .log ] && break; sleep 0.1; done
 echo "a1b2: start"
