@@ -14,11 +14,13 @@ import asyncssh
 import pytest
 from asyncssh.packet import Boolean, String
 
-from taskgate.demo.gate import Person
+from taskgate.demo.gate import GateFault, Person
 from taskgate.gateway.config import load_config
 from taskgate.gateway.foundation import SshKey, open_state, ssh_key_of
 from taskgate.model.event import EventKind
+from tests.gates import OPERATOR
 from tests.hosts import Host
+from tests.ssh_keys import challenge, pub, register, signature
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
 
 __all__ = ["ssh_host"]
@@ -215,6 +217,44 @@ def test_the_clients_certificate_opens_no_host(place: Place) -> None:
     assert "Permission denied" in done.stderr
 
 
+def test_a_key_is_registered_only_by_who_has_it(place: Place, tmp_path: Path) -> None:
+    setting = place.setting
+    key, mine = made(tmp_path, "theirs"), made(tmp_path, "mine")
+    text = challenge(setting, key)["text"]
+    of_mine = challenge(setting, mine)["text"]
+    good = signature(key, text)
+    cases = {
+        "no signature": "none",
+        "an empty one": good.splitlines()[0] + "\n" + good.splitlines()[-1],
+        "by another key": signature(mine, text),
+        "of another key's challenge": signature(key, of_mine),
+        "of somebody else's challenge": signature(key, challenge(setting, key, "other")["text"]),
+        "for another purpose": signature(key, text, "file"),
+        "with a newline": signature(key, text + "\n"),
+        "of an earlier sign-in": good,
+        "cut short": "\n".join([*good.splitlines()[:-2], good.splitlines()[-1]]),
+        "with more behind it": good + good,
+    }
+    setting.own.sign_in(OPERATOR)
+    again = challenge(setting, key)["text"]
+    assert again != text
+    cases["changed"] = _changed(signature(key, again))
+    for name, proof in cases.items():
+        print(name)
+        asked = {"public_key": pub(key), "proof": proof}
+        with pytest.raises(GateFault, match="proof is no signature"):
+            setting.own.ask("operator", "POST", "/v1/ssh/keys", asked)
+    assert register(setting, key)["who"] == "local:operator"
+
+
+def _changed(armored: str) -> str:
+    """The same with one bit of the signature itself changed."""
+    first, *lines, last = armored.splitlines()
+    data = bytearray(base64.b64decode("".join(lines)))
+    data[-1] ^= 1
+    return "\n".join((first, base64.b64encode(data).decode(), last))
+
+
 async def _raw(place: Place, public: bytes, algorithm: bytes, signature: bytes | None) -> bool:
     """Whether a request with this key and signature lets in (RFC 4252, section 7)."""
     done: dict[str, Any] = {}
@@ -254,8 +294,8 @@ async def test_nobody_comes_in_by_a_key_without_its_signature(place: Place) -> N
     wrong = String(kind.encode()) + String(os.urandom(64))
     empty = String(kind.encode()) + String(b"")
     before = len(place.setting.own.ask("operator", "GET", "/v1/sessions?limit=100"))
-    for signature in (None, wrong, empty, b"", struct.pack(">I", 2**31)):
-        assert not await _raw(place, public, kind.encode(), signature)
+    for shown in (None, wrong, empty, b"", struct.pack(">I", 2**31)):
+        assert not await _raw(place, public, kind.encode(), shown)
     assert len(place.setting.own.ask("operator", "GET", "/v1/sessions?limit=100")) == before
     assert place.tried(place.key).returncode == 0
 

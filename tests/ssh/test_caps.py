@@ -19,6 +19,7 @@ from taskgate.model.limits import (
     MAX_USER_CERTIFICATE_S,
     MAX_VARIABLE_BYTES,
 )
+from tests.ssh_keys import register
 from tests.ssh_setting import LEAD, SshSetting
 
 
@@ -85,10 +86,10 @@ def test_keys_that_one_connection_shows(setting: SshSetting, tmp_path: Path) -> 
 
 @pytest.mark.cap("MAX_SSH_KEYS_PER_PERSON")
 def test_keys_of_one_person(setting: SshSetting, tmp_path: Path) -> None:
-    asked = [{"public_key": _key(tmp_path, n)[0]} for n in range(MAX_SSH_KEYS_PER_PERSON + 1)]
-    made = [setting.own.ask("operator", "POST", "/v1/ssh/keys", one)["id"] for one in asked[1:]]
+    keys = [_key(tmp_path, n)[1] for n in range(MAX_SSH_KEYS_PER_PERSON + 1)]
+    made = [register(setting, key)["id"] for key in keys[1:]]
     with pytest.raises(GateFault, match=f"{MAX_SSH_KEYS_PER_PERSON} is the most"):
-        setting.own.ask("operator", "POST", "/v1/ssh/keys", asked[0])
+        register(setting, keys[0])
     for one in made:
         setting.own.ask("operator", "DELETE", f"/v1/ssh/keys/{one}")
 

@@ -12,6 +12,7 @@ from taskgate.model.event import EventKind
 from tests.gates import OPERATOR
 from tests.hosts import Host
 from tests.ssh.test_user_certificates import ROLE, a_while, cut, running
+from tests.ssh_keys import register
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate
 
 OFFICER = Person("officer", "lets people go", ("officers",))
@@ -115,7 +116,7 @@ def test_a_key_alone_holds_no_right(place: SshSetting, tmp_path: Path) -> None:
 
 def test_removing_a_key_ends_its_sessions(place: SshSetting, tmp_path: Path) -> None:
     key, other = made(tmp_path), made(tmp_path)
-    id_ = place.own.ask("operator", "POST", "/v1/ssh/keys", {"public_key": _pub(key)})["id"]
+    id_ = register(place, key)["id"]
     add(place, other)
     place.grant_of("look")
     long = a_while()
@@ -165,8 +166,25 @@ def test_what_is_not_registered(place: SshSetting, tmp_path: Path) -> None:
     assert "registered already" in add(place, key, "lead").stderr
     private = place.own.command("operator", "keys", "add", str(key))
     assert "is a private key" in private.stderr
+    asked = {"public_key": "ssh-ed25519 AAAA", "proof": "none"}
     with pytest.raises(GateFault, match="no public key"):
-        place.own.ask("operator", "POST", "/v1/ssh/keys", {"public_key": "ssh-ed25519 AAAA"})
+        place.own.ask("operator", "POST", "/v1/ssh/keys", asked)
+
+
+def test_a_key_in_an_agent_alone_is_registered(place: SshSetting, tmp_path: Path) -> None:
+    key = made(tmp_path)
+    with place.agent() as variables:
+        environment = {**place.own.surroundings("operator"), **variables}
+        subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True)
+        key.unlink()
+        without = add(place, key)
+        assert without.returncode == 2
+        assert "have the private key beside it, or in ssh-agent" in without.stderr
+        command = [*place.own.program, "keys", "add", f"{key}.pub"]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+        place.grant_of("look")
+        of_agent = ("-o", f"IdentityAgent={variables['SSH_AUTH_SOCK']}")
+        assert ssh(place, key.with_suffix(".pub"), "look", "id", *of_agent).returncode == 0
 
 
 def test_rsa_with_sha1_opens_nothing(place: SshSetting, tmp_path: Path) -> None:
@@ -197,7 +215,3 @@ def test_how_lately_somebody_signed_in_is_the_grants_to_tell(
     place.own.sign_in(OPERATOR)
     place.grant_of("lately")
     assert ssh(place, key, "lately").returncode == 0
-
-
-def _pub(key: Path) -> str:
-    return key.with_suffix(".pub").read_text()

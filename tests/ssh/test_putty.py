@@ -150,7 +150,14 @@ def test_a_registered_key_of_puttygen(place: SshSetting, tmp_path: Path) -> None
     subprocess.run(
         ["puttygen", private, "-O", "public-openssh", "-o", public], check=True, capture_output=True
     )
+    opened = tmp_path / "key"
+    subprocess.run(
+        ["puttygen", private, "-O", "private-openssh", "-o", opened],
+        check=True,
+        capture_output=True,
+    )
     assert place.own.command("operator", "keys", "add", str(public)).returncode == 0
+    opened.unlink()
     place.grant("look")
     done = plink(place, "look", "-i", str(private), "localhost", "echo by key")
     assert (done.returncode, done.stdout) == (0, b"by key\n"), done.stderr

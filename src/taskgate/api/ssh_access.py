@@ -11,12 +11,14 @@ from taskgate.api.ssh_shapes import (
     CertificateAsked,
     CertificateIssued,
     KeyAsked,
+    KeyChallenge,
+    KeyOffered,
     KeyShown,
     SshHost,
     SshReach,
 )
 from taskgate.gateway.parts import Parts
-from taskgate.gateway.ssh_access import SshAccess
+from taskgate.gateway.ssh_access import PROOF_NAMESPACE, SshAccess
 from taskgate.identity.oidc.compact import looks_like_jwt
 from taskgate.model.errors import Conflict, NotFound
 from taskgate.model.ssh_access import RegisteredKey
@@ -90,12 +92,23 @@ async def keys(
     return [_shown(one) for one in await access.keys(None if everyone else caller.key)]
 
 
-@router.post("/keys", status_code=201)
-async def add_key(asked: KeyAsked, caller: CallerHere, parts: PartsHere) -> KeyShown:
-    """Registers a public key as the caller's."""
+@router.post("/keys/challenge")
+async def challenge(asked: KeyOffered, caller: CallerHere, parts: PartsHere) -> KeyChallenge:
+    """What is to be signed with a key to register it; good for the caller's sign-in alone."""
     access = _access_of(parts)
     _ensure_own_sign_in(caller)
-    return _shown(await access.add_key(caller.identity, asked.public_key, asked.label))
+    signed_in = await parts.people.logins.login_of(caller.token)
+    text = access.challenge(signed_in, asked.public_key)
+    return KeyChallenge(namespace=PROOF_NAMESPACE, text=text)
+
+
+@router.post("/keys", status_code=201)
+async def add_key(asked: KeyAsked, caller: CallerHere, parts: PartsHere) -> KeyShown:
+    """Registers a public key as the caller's, who proves to hold the private one."""
+    access = _access_of(parts)
+    _ensure_own_sign_in(caller)
+    signed_in = await parts.people.logins.login_of(caller.token)
+    return _shown(await access.add_key(signed_in, asked.public_key, asked.proof, asked.label))
 
 
 @router.delete("/keys/{key_id}", status_code=204)

@@ -49,8 +49,24 @@ class CertificateIssued(Shown):
     expires_at: float
 
 
-class KeyAsked(Asked):
+class KeyOffered(Asked):
+    """`public_key` is a line of a `.pub` file."""
+
     public_key: PublicKeyText
+
+
+class KeyChallenge(Shown):
+    """What `ssh-keygen -Y sign -n NAMESPACE` is to sign: `text`, without a newline."""
+
+    namespace: str
+    text: str
+
+
+class KeyAsked(Asked):
+    """`proof` is the signature of the caller's challenge by that key, in its armour."""
+
+    public_key: PublicKeyText
+    proof: PublicKeyText
     label: Annotated[str, Field(max_length=100)] = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from taskgate.cli.output import at, emit, print_json, print_table, tell
 from taskgate.cli.times import seconds_of
 
 if TYPE_CHECKING:
-    from taskgate.api.ssh_shapes import CertificateIssued, SshReach
+    from taskgate.api.ssh_shapes import CertificateIssued, KeyChallenge, SshReach
 
 _COMMON = """\
 Host {patterns}
@@ -127,8 +128,12 @@ def add(
     file: Annotated[Path, typer.Argument(metavar="FILE.pub", help="The public key's file.")],
     label: Annotated[str, typer.Option(help="How lists name it; its comment else.")] = "",
 ) -> None:
-    """Register a public key: whoever has its private key comes in as you, under your grants."""
-    from taskgate.api.ssh_shapes import KeyShown
+    """Register a public key: whoever has its private key comes in as you, under your grants.
+
+    You show that you have it: ssh-keygen signs with it, from the file beside FILE.pub or by
+    ssh-agent.
+    """
+    from taskgate.api.ssh_shapes import KeyChallenge, KeyShown
 
     try:
         text = file.read_text(encoding="utf-8")
@@ -136,7 +141,11 @@ def add(
         stop(f"cannot read {file}: {error}", Exit.USAGE)
     if "PRIVATE KEY" in text:
         stop(f"{file} is a private key", Exit.USAGE, hint=f"the public one is {file}.pub")
-    made = signed_in().post("/v1/ssh/keys", KeyShown, {"public_key": text.strip(), "label": label})
+    client = signed_in()
+    offered = {"public_key": text.strip()}
+    challenge = client.post("/v1/ssh/keys/challenge", KeyChallenge, offered)
+    asked = {**offered, "proof": _signed(file, challenge), "label": label}
+    made = client.post("/v1/ssh/keys", KeyShown, asked)
     tell(f"{made.id}: {made.fingerprint} is registered as {made.who}'s")
 
 
@@ -172,6 +181,26 @@ def remove(key: Annotated[str, typer.Argument(help="Its id, as the list shows it
     """Take a key away; sessions that were opened with it end."""
     signed_in().send("DELETE", path("ssh", "keys", key))
     tell(f"{key} is gone")
+
+
+def _signed(file: Path, challenge: KeyChallenge) -> str:
+    """The challenge's signature by that key. Raises: Stop."""
+    private = file.with_suffix("")
+    key = private if file.suffix == ".pub" and private.exists() else file
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", challenge.namespace, "-f", str(key)]
+    try:
+        # A passphrase is asked for on the terminal.
+        done = subprocess.run(  # noqa: S603
+            command, input=challenge.text, stdout=subprocess.PIPE, text=True, check=False
+        )
+    except OSError as error:
+        stop(f"cannot run ssh-keygen: {error.strerror}", Exit.FAILED, hint="it comes with OpenSSH")
+    if done.returncode != 0:
+        stop(
+            f"ssh-keygen did not sign with the private key of {file}", Exit.USAGE,
+            hint="have the private key beside it, or in ssh-agent (ssh-add)",
+        )  # fmt: skip
+    return done.stdout
 
 
 def _fresh_key() -> tuple[str, str]:

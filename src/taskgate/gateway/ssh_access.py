@@ -19,10 +19,14 @@ from taskgate.model.identity import Identity
 from taskgate.model.ids import new_id
 from taskgate.model.ssh_access import RegisteredKey, SshAccessStore, UserCertificate
 from taskgate.protocols.ssh.driver.certificates import parse_public_key, sign_user
+from taskgate.protocols.ssh.driver.signatures import signer
 
 MAX_SOURCES = 20
 MAX_LISTED = 10_000
 MAX_LABEL_CHARS = 100
+# What `ssh-keygen -Y sign` is told that a signature is for: one made for anything else proves
+# nothing here, nor does this one elsewhere.
+PROOF_NAMESPACE = "taskgate-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,32 @@ class SshAccess:
 
     # Keys.
 
-    async def add_key(self, identity: Identity, public_key: str, label: str) -> RegisteredKey:
-        """Raises: BadConfig, Conflict, OverLimit, NotAuthenticated, NotRecorded,
-        StoreUnavailable."""
+    @staticmethod
+    def challenge(signed_in: Login, public_key: str) -> str:
+        """What a key's holder signs, to show that they are. It is good for one sign-in alone.
+
+        Raises: BadConfig for a key that is not taken.
+        """
+        key, sign_in = parse_public_key(public_key), _login_id(signed_in.token_hash)
+        who = signed_in.identity.key
+        return f"taskgate: register {key.fingerprint} as {who}'s, sign-in {sign_in}"
+
+    async def add_key(
+        self, signed_in: Login, public_key: str, proof: str, label: str
+    ) -> RegisteredKey:
+        """`proof` is the challenge, signed with the key: a key that is somebody else's would keep
+        them from registering it, and let them in as the wrong person.
+
+        Raises: BadConfig, Conflict, OverLimit, NotAuthenticated, NotRecorded, StoreUnavailable.
+        """
+        identity = signed_in.identity
         key = parse_public_key(public_key)
+        message = self.challenge(signed_in, public_key).encode()
+        if signer(proof, PROOF_NAMESPACE, message) != key.fingerprint:
+            raise BadConfig(
+                "the proof is no signature of this sign-in's challenge by that key",
+                hint="taskgate keys add makes one, where the private key is at hand",
+            )
         named = " ".join((label or key.comment).split())[:MAX_LABEL_CHARS]
         if not all(c.isprintable() for c in named):
             raise BadConfig("the label holds control characters")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 import asyncssh
-from asyncssh.packet import SSHPacket, String
+from asyncssh.packet import PacketDecodeError, SSHPacket, String
 from asyncssh.public_key import (
     CERT_TYPE_USER,
     SSHOpenSSHCertificate,
@@ -45,14 +45,18 @@ class Presented:
 
     def signed(self, session_id: bytes, message: bytes, signature: bytes) -> bool:
         """Whether the signature over this connection's request is the key's (RFC 4252, section
-        7), with no algorithm that is off here."""
+        7)."""
+        return self.verifies(String(session_id) + message, signature)
+
+    def verifies(self, data: bytes, signature: bytes) -> bool:
+        """Whether the signature is the key's, with no algorithm that is off here."""
         try:
             algorithm = SSHPacket(signature).get_string()
-        except asyncssh.misc.ProtocolError:
+        except PacketDecodeError:
             return False
         if algorithm.decode("ascii", "replace") not in SIGNATURES:
             return False
-        return self._key.verify(String(session_id) + message, signature)
+        return self._key.verify(data, signature)
 
 
 def presented(data: bytes) -> Presented | None:
