@@ -187,7 +187,6 @@ def test_a_gateway_that_stood_still_for_a_while_goes_on(faulty: Faulty) -> None:
             faulty.own.signal(signal.SIGSTOP)
             time.sleep(1.5)
             faulty.own.signal(signal.SIGCONT)
-            time.sleep(0.7)
             for connection in (idle, other):
                 assert connection.execute("SELECT 1").fetchone() == (1,)
 
