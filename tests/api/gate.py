@@ -212,6 +212,7 @@ async def start_gate(
     more: str = "",
     policy_text: str = POLICY,
     limits: Mapping[str, float] | None = None,
+    drain_s: float = 2,
 ) -> Gate:
     """Starts a gateway in `folder`, with `people` in its store, and with other `limits` if any."""
     port = _free_port()
@@ -221,7 +222,7 @@ async def start_gate(
     config = folder / "gate.yaml"
     config.write_text(
         f"state_dir: state\napi: {{port: {port}}}\npostgres: {{port: 0}}\n"
-        "ssh: {port: 0}\ndrain_s: 2\n" + ("policy: policy\n" if policy else "") + more
+        f"ssh: {{port: 0}}\ndrain_s: {drain_s}\n" + ("policy: policy\n" if policy else "") + more
     )
     async with open_state(load_config(config)) as state:
         there = {user.name for user in await state.store.users.list()}

@@ -23,7 +23,7 @@ from taskgate.recording.reader import read_recording
 from taskgate.recording.verify import verify_dir
 from tests.end_to_end.conftest import LEAD, Setting
 from tests.gates import OPERATOR, RESOURCE, RunningGate
-from tests.patience import eventually
+from tests.patience import PATIENCE_S, eventually
 from tests.servers import PASSWORD, SUPERUSER, Server
 
 _LAUNCH = Path(__file__).with_name("launch.py")
@@ -102,17 +102,28 @@ class Faulty(Setting):
 
 def refusal(faulty: Faulty, task: str, password: str, source: str = "127.0.0.1") -> bytes:
     """What the gate says to a client without TLS, from its answer to the password on."""
+    with knocking(faulty, task, source) as client:
+        return answer(client, password)
+
+
+def knocking(faulty: Faulty, task: str, source: str) -> socket.socket:
+    """A client without TLS that has sent its start-up."""
     body = struct.pack("!i", 196608) + b"user\0" + task.encode() + b"\0\0"
     where = ("127.0.0.1", faulty.gate.port)
-    with socket.create_connection(where, timeout=30, source_address=(source, 0)) as client:
-        client.sendall(struct.pack("!i", len(body) + 4) + body)
-        told = client.recv(9)
-        if told[:1] == b"R":
-            client.sendall(b"p" + struct.pack("!i", len(password) + 5) + password.encode() + b"\0")
-            told = b""
-        with contextlib.suppress(ConnectionError):
-            while piece := client.recv(65536):
-                told += piece
+    client = socket.create_connection(where, timeout=PATIENCE_S, source_address=(source, 0))
+    client.sendall(struct.pack("!i", len(body) + 4) + body)
+    return client
+
+
+def answer(client: socket.socket, password: str) -> bytes:
+    """What the gate says to such a client, from its answer to the password on."""
+    told = client.recv(9)
+    if told[:1] == b"R":
+        client.sendall(b"p" + struct.pack("!i", len(password) + 5) + password.encode() + b"\0")
+        told = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := client.recv(65536):
+            told += piece
     return told
 
 

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from tests.end_to_end.wire import Wire, message
 from tests.faults.faulty import Faulty
+from tests.patience import PATIENCE_S, eventually
 
 GIGABYTE = "SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000000)"
 ONE_VALUE = "SELECT repeat('x', 250000000) AS x"
@@ -78,7 +79,7 @@ def test_a_long_bind_behind_an_unanswered_parse_is_read_to_its_end(faulty: Fault
     """Nothing answers the Parse before the Sync that stands behind the Bind."""
     with Wire(faulty, "everything") as wire:
         wire.query("SELECT 1")
-        wire.socket.settimeout(20)
+        wire.socket.settimeout(PATIENCE_S)
         for size in (1, 20):
             text = f"SELECT length($1::text), {size}".encode()
             wire.send(
@@ -94,7 +95,7 @@ def test_many_small_messages_behind_an_undecided_one_are_all_served(faulty: Faul
     many = 30_000
     with Wire(faulty, "everything") as wire:
         wire.query("SELECT 1")
-        wire.socket.settimeout(20)
+        wire.socket.settimeout(PATIENCE_S)
         wire.send(message("Q", b"SELECT count(*) FROM shop.products, pg_sleep(0.2)\0"))
         wire.send(message("S") * many)
         assert wire.until_ready() == ["T", "D", "C", "Z"]
@@ -105,7 +106,7 @@ def test_many_small_messages_behind_an_undecided_one_are_all_served(faulty: Faul
 def test_a_long_statement_behind_a_running_one_is_read_to_its_end(faulty: Faulty) -> None:
     with Wire(faulty, "everything") as wire:
         wire.query("SELECT 1")
-        wire.socket.settimeout(20)
+        wire.socket.settimeout(PATIENCE_S)
         wire.send(message("Q", b"SELECT pg_sleep(0.5)\0"))
         time.sleep(0.1)
         long = b"SELECT length('" + b"x" * 1_000_000 + b"')\0"
@@ -138,7 +139,4 @@ def _nothing_runs(faulty: Faulty) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname ="
         f" '{faulty.database}' AND query LIKE '%repeat%' AND pid <> pg_backend_pid()"
     )
-    end = time.monotonic() + 10
-    while faulty.server.run(running).strip() != "0":
-        assert time.monotonic() < end, "it still runs"
-        time.sleep(0.1)
+    eventually(lambda: faulty.server.run(running).strip() == "0", "it still runs")

@@ -138,7 +138,7 @@ def around(server: Server, shop_database: str) -> Iterator[Around]:
             shop_database,
             TASKS,
             files=files,
-            limits={"UPSTREAM_CONNECT_TIMEOUT_S": 3.0, "MAX_LOGINS_PER_NAME_PER_MIN": 100},
+            limits={"UPSTREAM_CONNECT_TIMEOUT_S": 6.0, "MAX_LOGINS_PER_NAME_PER_MIN": 100},
         )
         yield Around(stack.enter_context(gate), relay)
 
@@ -150,7 +150,7 @@ REFUSALS = {
     "mumbles": "answer|message|unexpected|no PostgreSQL|speak",
     "hangs-up": "closed the connection",
     "never-ends": "too much|more than",
-    "silent": "did not answer within 3 s",
+    "silent": "did not answer within 6 s",
 }
 
 

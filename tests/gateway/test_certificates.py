@@ -14,6 +14,7 @@ from taskgate.gateway.certificates import (
     own_certificate,
 )
 from taskgate.model.errors import BadConfig
+from tests.patience import PATIENCE_S
 
 NOW = 1_767_225_600.0
 DAY_S = 86_400.0
@@ -98,4 +99,5 @@ def test_a_strict_client_accepts_it_and_no_old_protocol(tmp_path: Path, name: st
     server.start()
     with client.wrap_socket(ours, server_hostname=name) as connection:
         assert connection.recv(5) == b"hello"
-    server.join(5)
+    server.join(PATIENCE_S)
+    assert not server.is_alive()

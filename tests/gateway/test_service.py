@@ -16,6 +16,7 @@ from taskgate.recording.damage import Report
 from taskgate.recording.keys import load_public
 from taskgate.recording.verify import verify_dir
 from tests.api.gate import POLICY, Gate, launch, start_gate, wait_ready
+from tests.patience import PATIENCE_S, eventually
 
 FEW = {"ann": ("analysts",), "adm": ("admins",), "aut": ("authors",), "lea": ("leads",)}
 
@@ -37,7 +38,7 @@ def records(gate: Gate) -> Report:
 
 def again(gate: Gate) -> None:
     gate.hang_up()
-    gate.process.wait(20)
+    gate.process.wait(PATIENCE_S)
     gate.process = launch(gate.folder)
     wait_ready(gate)
 
@@ -46,7 +47,7 @@ def serve(folder: Path) -> "subprocess.CompletedProcess[str]":
     """Runs `serve` where it is expected not to start."""
     return subprocess.run(
         [sys.executable, "-m", "taskgate.cli.main", "serve", "--config", "gate.yaml"],
-        cwd=folder, capture_output=True, text=True, timeout=30, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
 
@@ -74,15 +75,23 @@ def test_a_killed_gateway_comes_back_with_all_that_was_recorded(gate: Gate) -> N
 
 
 def test_a_second_signal_ends_it_at_once(gate: Gate) -> None:
-    # A stream keeps the API's own shutdown waiting for up to a second.
-    with gate.client("lea") as client, client.stream("GET", "/v1/approvals/stream") as stream:
-        next(stream.iter_lines())
-        gate.process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-        gate.process.send_signal(signal.SIGINT)
-        assert gate.process.wait(5) == 128 + signal.SIGINT
-    gate.process = launch(gate.folder)
-    wait_ready(gate)
+    def attempt() -> int:
+        # A stream keeps the API's own shutdown waiting for up to a second.
+        with gate.client("lea") as client, client.stream("GET", "/v1/approvals/stream") as stream:
+            next(stream.iter_lines())
+            stops = gate.log.count('"gateway.draining"')
+            gate.process.send_signal(signal.SIGTERM)
+            eventually(lambda: gate.log.count('"gateway.draining"') > stops, "it does not stop")
+            gate.process.send_signal(signal.SIGINT)
+            return gate.process.wait(PATIENCE_S)
+
+    # Where this machine was busy for longer, it had stopped before the second signal came.
+    for _ in range(5):
+        status = attempt()
+        again(gate)
+        if status != 0:
+            break
+    assert status == 128 + signal.SIGINT
     assert records(gate).whole
 
 
@@ -97,8 +106,8 @@ def test_streams_and_kept_connections_do_not_hold_up_a_stop(gate: Gate) -> None:
                 pass
         except httpx.TransportError:
             pass
-        assert gate.process.wait(15) == 0
-        assert time.monotonic() - began < 12
+        assert gate.process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - began < 20
 
 
 def test_a_good_policy_is_taken_up_at_sighup_and_a_bad_one_is_not(gate: Gate) -> None:
@@ -109,10 +118,7 @@ def test_a_good_policy_is_taken_up_at_sighup_and_a_bad_one_is_not(gate: Gate) ->
 
     def reloaded(wanted: str) -> None:
         gate.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
-        while wanted not in gate.log and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert wanted in gate.log
+        eventually(lambda: wanted in gate.log, f"{wanted} was not logged")
 
     assert tasks() == ["both-shops", "sales-report"]
     policy.write_text(POLICY.replace("name: both-shops", "name: twin-shops"))
@@ -155,11 +161,8 @@ def test_without_a_folder_the_stores_policy_counts_on_every_node(tmp_path: Path)
         (files / "all.yaml").write_text(POLICY)
         command = [sys.executable, "-m", "taskgate.cli.main", "policy", "apply", str(files)]
         command += ["--config", str(gate.config)]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
-        deadline = time.monotonic() + 10
-        while gate.call(None, "GET", "/readyz").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        eventually(lambda: gate.call(None, "GET", "/readyz").status_code == 200)
         body = {"files": {"b.yaml": POLICY.replace("both-shops", "twin-shops")}}
         assert gate.call("aut", "POST", "/v1/policy/apply", body).status_code == 200
         names = [task["name"] for task in gate.call("ann", "GET", "/v1/tasks").json()]
@@ -174,14 +177,15 @@ def test_without_a_folder_the_stores_policy_counts_on_every_node(tmp_path: Path)
 def test_it_is_not_ready_where_it_cannot_record(gate: Gate) -> None:
     recordings = gate.folder / "state" / "recordings"
     recordings.rename(gate.folder / "away")
-    # It looks once a second at most.
-    time.sleep(1.1)
-    ready = gate.call(None, "GET", "/readyz")
-    assert (ready.status_code, ready.text) == (503, "not ready: recording\n")
+
+    def said() -> tuple[int, str]:
+        ready = gate.call(None, "GET", "/readyz")
+        return ready.status_code, ready.text
+
+    eventually(lambda: said() == (503, "not ready: recording\n"), "it calls itself ready")
     assert gate.call(None, "GET", "/healthz").status_code == 200
     (gate.folder / "away").rename(recordings)
-    time.sleep(1.1)
-    assert gate.call(None, "GET", "/readyz").status_code == 200
+    eventually(lambda: said()[0] == 200, "it is not ready again")
 
 
 def test_what_cannot_be_recorded_is_not_given(gate: Gate) -> None:

@@ -39,6 +39,7 @@ from taskgate.protocols.postgres.errors import Severity, encode_error
 from taskgate.protocols.postgres.startup import ALPN, BeginTls, Send, ServerStartup
 from taskgate.protocols.postgres.startup_options import StartupRequest
 from tests.certificates import Authority
+from tests.patience import PATIENCE_S
 from tests.servers import installation
 
 NOW = time.time()
@@ -103,7 +104,11 @@ class Front(asyncio.Protocol):
             self.transport.write(step.reply)
         try:
             self.transport = await start_server_tls(
-                self.transport, self, self.listener.context, received=step.received, timeout_s=5
+                self.transport,
+                self,
+                self.listener.context,
+                received=step.received,
+                timeout_s=PATIENCE_S,
             )
             session = self.transport.get_extra_info("ssl_object")
             self.startup.tls_started(session.selected_alpn_protocol())
@@ -133,14 +138,22 @@ async def front(
     listener: ListenerTls, *, takes_plaintext: bool = False
 ) -> AsyncIterator[tuple[int, Seen]]:
     seen = Seen()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Front(listener, seen, takes_plaintext=takes_plaintext), "127.0.0.1", 0
-    )
+    fronts: list[Front] = []
+
+    def accepted() -> Front:
+        fronts.append(Front(listener, seen, takes_plaintext=takes_plaintext))
+        return fronts[-1]
+
+    server = await asyncio.get_running_loop().create_server(accepted, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1], seen
     finally:
         server.close()
+        # Neither side may be left half closed for whoever comes after this test.
+        for one in fronts:
+            one.transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 def conninfo(port: int, tmp_path: Path, **more: str | int) -> str:
@@ -153,7 +166,7 @@ def conninfo(port: int, tmp_path: Path, **more: str | int) -> str:
         password="tg_token",
         sslmode="verify-full",
         sslrootcert=str(tmp_path / "tls" / "ca.pem"),
-        connect_timeout=5,
+        connect_timeout=60,
         **more,
     )
 
@@ -214,7 +227,7 @@ async def test_psql_starts_up(
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await _answer_until(seen, process)
         finally:
             if process.returncode is None:
@@ -275,7 +288,9 @@ async def test_direct_tls_for_another_protocol_is_refused(
             with pytest.raises((OSError, asyncio.IncompleteReadError)):
                 await _speak_http(port, context)
             assert not seen.requests
-            assert seen.errors
+            async with asyncio.timeout(PATIENCE_S):
+                while not seen.errors:  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(0.01)
 
 
 async def _speak_http(port: int, context: ssl.SSLContext) -> None:
@@ -286,7 +301,7 @@ async def _speak_http(port: int, context: ssl.SSLContext) -> None:
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
         await reader.readexactly(1)
     finally:
-        writer.close()
+        writer.transport.abort()
 
 
 async def test_old_tls_is_refused(listener: ListenerTls, tmp_path: Path) -> None:
@@ -375,7 +390,7 @@ async def _served(port: int) -> bytes:
     context = upstream_context(TlsMode.REQUIRE)
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
+    writer.transport.abort()
     return der
 
 

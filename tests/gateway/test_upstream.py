@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import shutil
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from taskgate.protocols.postgres.frames import BackendFramer
 from taskgate.protocols.postgres.login import LoginRefused
 from tests import certificates
 from tests.certificates import Authority
+from tests.patience import PATIENCE_S, eventually
 from tests.servers import PASSWORD, Server
 
 
@@ -92,8 +93,9 @@ async def signed_in(
     resource: Resource, secrets: UpstreamSecrets, settings: tuple[tuple[str, str], ...] = ()
 ) -> AsyncIterator[tuple[Upstream, Answer]]:
     upstream = await connect(
-        resource, secrets, UpstreamContexts(), database="postgres", settings=settings
-    )
+        resource, secrets, UpstreamContexts(), database="postgres", settings=settings,
+        timeout_s=PATIENCE_S,
+    )  # fmt: skip
     try:
         yield upstream, Answer(upstream)
     finally:
@@ -157,7 +159,7 @@ async def attempt(
     *,
     database: str = "postgres",
     settings: tuple[tuple[str, str], ...] = (),
-    timeout_s: float = 5,
+    timeout_s: float = PATIENCE_S,
 ) -> None:
     """Connects, and leaves nothing open where that succeeds."""
     upstream = await connect(
@@ -329,16 +331,50 @@ async def test_cancel_reaches_its_session(pg: Server) -> None:
     async with signed_in(resource, secrets) as (upstream, answer):
         key = upstream.login.key
         assert key is not None
-        answer.send("SELECT pg_sleep(30)")
-        await asyncio.sleep(0.2)
-        await cancel(resource, secrets, contexts, key, upstream.peer)
-        async with asyncio.timeout(10):
+        answer.send("SELECT pg_sleep(100), 'to be cancelled'")
+        await asyncio.to_thread(eventually, lambda: _runs(pg, "to be cancelled"))
+        await cancel(resource, secrets, contexts, key, upstream.peer, timeout_s=PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
             await answer.ready
         assert answer.error is not None
         assert answer.error.get("C") == "57014"
 
 
+def _runs(pg: Server, text: str) -> bool:
+    found = pg.run(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"
+        f" AND query LIKE '%{text}%' AND pid <> pg_backend_pid()"
+    )
+    return found.strip() != "0"
+
+
 # Servers that only pretend.
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served(serve: Serve) -> AsyncIterator[int]:
+    """Serves each connection so; at the end none is left for whoever comes after this test."""
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def noted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.add(task)
+        await serve(reader, writer)
+
+    server = await asyncio.start_server(noted, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -361,11 +397,8 @@ async def pretender(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with served(serve) as port:
+        yield port
 
 
 def pretended(port: int, tls: TlsMode, ca_file: str = "") -> Resource:
@@ -434,12 +467,9 @@ async def test_a_server_that_never_stops_talking() -> None:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        error = await refused(pretended(server.sockets[0].getsockname()[1], TlsMode.DISABLE))
+    async with served(serve) as port:
+        error = await refused(pretended(port, TlsMode.DISABLE))
         assert "too much" in error.message
-    finally:
-        server.close()
 
 
 async def test_contexts_are_kept_and_follow_their_files(tmp_path: Path) -> None:

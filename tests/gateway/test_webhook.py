@@ -6,9 +6,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from taskgate.gateway import webhook as module
 from taskgate.gateway.webhook import Webhook
 from taskgate.model import limits
 from taskgate.model.break_glass import Alert
+from tests.patience import PATIENCE_S
 
 ALERT = Alert("al-1", 1.0, "break_glass.used", "local:ann", "repair", "bg-1", "ann did")
 
@@ -31,6 +33,7 @@ async def test_more_than_can_be_under_way_are_dropped_and_nothing_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "MAX_WEBHOOKS", 2)
+    monkeypatch.setattr(module, "TIMEOUT_S", PATIENCE_S)
     slow = Slow()
     monkeypatch.setattr(httpx.AsyncClient, "post", slow)
     webhook = Webhook("https://alerts.example.com", None)
@@ -43,6 +46,7 @@ async def test_more_than_can_be_under_way_are_dropped_and_nothing_waits(
 
 
 async def test_a_receiver_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", PATIENCE_S)
     answers: list[httpx.Response | Exception] = [
         httpx.ConnectError("no"),
         httpx.Response(500),

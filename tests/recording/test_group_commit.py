@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,19 @@ import pytest
 from taskgate.model.errors import NotRecorded
 from taskgate.recording.recovery import recover
 from taskgate.recording.verify import verify_dir
+from tests.patience import PATIENCE_S
 
 from .build import KEY, TUESDAY, info, journal, permitted
 
 
 class SlowDisk:
-    """Counts what is brought to it; `fail` makes it refuse, and `held` wait."""
+    """Counts what is brought to it; `fail` makes it refuse, and `held` wait until it is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.synced: list[str] = []
         self.fail: int = 0
         self.delay_s = 0.0
+        self.held: threading.Event | None = None
         self._real = os.fdatasync
         monkeypatch.setattr(os, "fdatasync", self.fdatasync)
 
@@ -31,6 +34,8 @@ class SlowDisk:
             import time
 
             time.sleep(self.delay_s)
+        if self.held is not None:
+            assert self.held.wait(PATIENCE_S)
         if self.fail:
             raise OSError(self.fail, os.strerror(self.fail))
         self.synced.append(name)
@@ -95,13 +100,13 @@ async def test_the_loop_goes_on_while_the_disk_is_waited_for(
 ) -> None:
     log = journal(tmp_path, durability="disk")
     recording = log.open(info("s1"))
-    disk.delay_s = 0.1
+    disk.held = threading.Event()
     waiting = asyncio.create_task(recording.settle())
-    turns = 0
-    while not waiting.done():
+    for _ in range(20):
         await asyncio.sleep(0.005)
-        turns += 1
-    assert turns > 10
+    assert not waiting.done()
+    disk.held.set()
+    await waiting
     log.close(TUESDAY)
 
 
@@ -167,12 +172,13 @@ async def test_nothing_is_appended_behind_a_seal_that_is_still_on_its_way(
 ) -> None:
     log = journal(tmp_path, durability="disk")
     recording = log.open(info("s1"))
-    disk.delay_s = 0.02
+    disk.held = threading.Event()
     sealing = asyncio.create_task(recording.seal_and_settle(TUESDAY))
     await asyncio.sleep(0.005)
     assert not sealing.done()
     with pytest.raises(NotRecorded, match="sealed"):
         recording.append(permitted(1))
+    disk.held.set()
     assert recording.seal(TUESDAY + 1) == await sealing
     log.close(TUESDAY)
     assert verify_dir(tmp_path, KEY.public_key()).whole

@@ -16,6 +16,7 @@ from taskgate.recording.journal import Journal
 from taskgate.recording.reader import read_recording, read_session
 from taskgate.recording.recovery import Recovered, recover
 from taskgate.recording.verify import verify_dir
+from tests.patience import PATIENCE_S
 
 from .build import KEY, TUESDAY, Disk, journal, permitted, record, sealed_file
 
@@ -69,13 +70,18 @@ def test_nothing_settled_is_lost_when_the_gateway_is_killed(
         [sys.executable, "-c", CHILD, tmp_path, durability, ROOT, ROOT / "src"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # What is read ahead here would be lost to `communicate`.
+        bufsize=0,
     )
     assert child.stdout is not None
-    first = child.stdout.readline()
-    assert first, child.stderr.read() if child.stderr else ""
-    time.sleep(after_s)
-    child.send_signal(signal.SIGKILL)
-    out, _ = child.communicate(timeout=30)
+    with child:
+        try:
+            first = b"".join(child.stdout.readline() for _ in range(60))
+            time.sleep(after_s)
+        finally:
+            child.send_signal(signal.SIGKILL)
+        out, error = child.communicate(timeout=PATIENCE_S)
+    assert first, error
     settled: dict[str, int] = {}
     for session, count in re.findall(rb"^(s\d) (\d+)$", first + out, re.MULTILINE):
         settled[session.decode()] = int(count)

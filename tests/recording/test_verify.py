@@ -10,6 +10,7 @@ from taskgate.model.event import Event, EventKind
 from taskgate.recording.damage import Damage, Finding, Report, render_report
 from taskgate.recording.format import genesis, join_line, link, split_line
 from taskgate.recording.heads import Anchor
+from taskgate.recording.heads_check import HeadsCheck
 from taskgate.recording.recording import Recording
 from taskgate.recording.verify import verify_dir, verify_file
 
@@ -336,6 +337,25 @@ OPEN = "open/s1.tgr"
 def test_a_recording_under_way_is_no_damage(live: tuple[Path, Recording]) -> None:
     report = verify_dir(live[0], PUBLIC)
     assert (report.whole, report.open, report.sealed) == (True, 1, 0)
+
+
+@pytest.mark.parametrize("seals", [False, True])
+def test_a_gateway_at_work_while_it_is_looked_at_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seals: bool
+) -> None:
+    log = journal(tmp_path)
+    under_way = [record(log, "s0")]
+    read_chain = HeadsCheck.run
+
+    def read_and_go_on(check: HeadsCheck) -> None:
+        read_chain(check)
+        if seals:
+            under_way.pop().seal(TUESDAY + 60)
+        under_way.append(record(log, f"s{log.anchor.number}"))
+
+    monkeypatch.setattr(HeadsCheck, "run", read_and_go_on)
+    report = verify_dir(tmp_path, PUBLIC)
+    assert report.whole, report.findings
 
 
 def test_an_unfinished_line_of_a_recording_under_way_is_noted(

@@ -215,11 +215,13 @@ class Grants:
         return await self._directory.current(identity)
 
     def ensure(self, grant: Grant) -> None:
-        """That nothing is known here against a grant checked before; never waits. To be called
-        once a session can be found by who ends it, and before each request.
+        """That nothing is known here against a grant checked before; waits only where the process
+        stood still, for what it missed. To be called once a session can be found by who ends it,
+        and before each request.
 
         Raises: Denied once it is over, StoreUnavailable while revocations go unheard.
         """
+        self._revocations.catch_up()
         why = self._revocations.ended(grant.id)
         if why is None and not grant.live(self._clock.now()):
             why = grant.revoked_why or "it has expired"

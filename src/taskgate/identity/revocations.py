@@ -4,7 +4,9 @@ sequence for what other nodes did, in a thread that the load of the event loop d
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 import structlog
 
@@ -18,6 +20,8 @@ from taskgate.model.token import Revocation
 _log = structlog.get_logger(__name__)
 
 EndListener = Callable[[frozenset[str], str], None]
+# For how long `catch_up` may keep the loop.
+_CATCH_UP_S: Final = 0.25
 
 
 class Revocations:
@@ -35,6 +39,8 @@ class Revocations:
         # What the follower has found and the loop has not got to yet; it counts already.
         self._heard: dict[str, str] = {}
         self._follower: Follower | None = None
+        # How far the follower had got when `catch_up` last waited for it.
+        self._waited_at: float | None = None
 
     def on_end(self, listener: EndListener) -> None:
         """`listener(grant_ids, why)` is called on the loop, in the turn that the end is known."""
@@ -52,6 +58,17 @@ class Revocations:
         if sighted_at is None:
             return True
         return self._clock.monotonic() - sighted_at > limits.REVOCATION_BLIND_S
+
+    def catch_up(self) -> None:
+        """Where the process stood still for so long that it is blind: has the follower look, and
+        waits for that a moment. Once for each time that it fell behind: a store that does not
+        answer keeps nobody a second time."""
+        follower = self._follower
+        if follower is None or not self.blind or self._waited_at == follower.sighted_at:
+            return
+        self._waited_at = follower.sighted_at
+        with suppress(TimeoutError, CancelledError, StoreUnavailable):
+            follower.ask().result(_CATCH_UP_S)
 
     def ensure_sighted(self) -> None:
         """Raises: StoreUnavailable while `blind`."""

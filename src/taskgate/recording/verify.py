@@ -46,12 +46,19 @@ def verify_dir(
     if report.whole:
         return report
     # A gateway at work moves files between two looks: damage is there at the second one too.
-    first = {(finding.file, finding.damage) for finding in report.findings}
+    first = {_same(finding) for finding in report.findings}
     again = _Verification(directory, public_key, anchors).run()
-    kept = tuple(f for f in again.findings if (f.file, f.damage) in first)
+    kept = tuple(finding for finding in again.findings if _same(finding) in first)
     return Report(
         again.recordings, again.entries, again.sealed, again.open, kept, again.notes, again.anchor
     )
+
+
+def _same(finding: Finding) -> tuple[str, Damage, str]:
+    """What two looks must agree on. What the chain of heads lacks is told by the recording: each
+    look may find one that was opened after the chain was read, and not the same."""
+    told = finding.detail if finding.file == layout.HEADS_FILE else ""
+    return finding.file, finding.damage, told
 
 
 def verify_file(path: Path, public_key: Ed25519PublicKey) -> Report:
@@ -124,9 +131,11 @@ class _Verification:
     def _look_again(self, name: str, listed: Listed, heads: HeadsCheck) -> None:
         plain = self._directory / listed.file
         for path in (plain, layout.packed_path(plain), layout.open_path(self._directory, name)):
-            if path.exists():
+            try:
                 self._check_file(path, listed, heads)
-                return
+            except FileNotFoundError:
+                continue
+            return
         detail = "the recording is gone" + ("" if listed.hash else "; it was not sealed yet")
         self._totals.findings.append(Finding(listed.file, None, Damage.MISSING, detail))
 

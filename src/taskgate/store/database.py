@@ -33,6 +33,8 @@ _SQLITE_READERS = 4
 _POSTGRES_CONNECTIONS = 10
 # Kept under STORE_TIMEOUT_S, so that the database's own, clearer error comes first.
 _LOCK_WAIT_S = limits.STORE_TIMEOUT_S * 0.5
+# SQLite: how long a node that starts waits for another one that makes the tables.
+_MIGRATION_WAIT_S = 30.0
 
 
 class Database:
@@ -56,18 +58,18 @@ class Database:
         return SqliteInsert(table) if self.sqlite else PostgresInsert(table)
 
     @asynccontextmanager
-    async def read(
-        self, timeout_s: float = limits.STORE_TIMEOUT_S
-    ) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading. Raises: StoreUnavailable."""
+    async def read(self, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading; for `limits.STORE_TIMEOUT_S` where nothing else is said.
+
+        Raises: StoreUnavailable.
+        """
         async with self._translated(timeout_s), self._reader.connect() as connection:
             yield connection
 
     @asynccontextmanager
-    async def write(
-        self, timeout_s: float = limits.STORE_TIMEOUT_S
-    ) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the block's end and rolled back on any error.
+    async def write(self, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the block's end and rolled back on any error. It may take as
+        long as a `read`.
 
         Raises: StoreUnavailable; Conflict where a key is taken or missing.
         """
@@ -78,6 +80,24 @@ class Database:
             else:
                 async with self._one_writer, self._writer.begin() as connection:
                     yield connection
+
+    @asynccontextmanager
+    async def migrate(self, timeout_s: float) -> AsyncIterator[AsyncConnection]:
+        """As `write`, for a transaction that takes long: whoever begins one of these meanwhile
+        waits for it longer than a statement would.
+
+        Raises: StoreUnavailable.
+        """
+        if not self.sqlite:
+            async with self.write(timeout_s) as connection:
+                yield connection
+            return
+        patient = _sqlite_writer(self.url, _MIGRATION_WAIT_S)
+        try:
+            async with self._translated(timeout_s), patient.begin() as connection:
+                yield connection
+        finally:
+            await patient.dispose()
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[AsyncConnection]:
@@ -98,7 +118,9 @@ class Database:
             await engine.dispose()
 
     @asynccontextmanager
-    async def _translated(self, timeout_s: float = limits.STORE_TIMEOUT_S) -> AsyncIterator[None]:
+    async def _translated(self, timeout_s: float | None = None) -> AsyncIterator[None]:
+        if timeout_s is None:
+            timeout_s = limits.STORE_TIMEOUT_S
         try:
             async with asyncio.timeout(timeout_s):
                 yield
@@ -200,20 +222,26 @@ def _open_sqlite(url: URL) -> Database:
             f"cannot open the store's file {path}: {error.strerror}",
             hint="make the folder, or name another place in store.url or state_dir",
         ) from None
-    writer = _sqlite_engine(url, 1, "BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL")
+    writer = _sqlite_writer(url, _LOCK_WAIT_S)
     reader = _sqlite_engine(url, _SQLITE_READERS, "BEGIN", "PRAGMA query_only=ON")
     follower = _sqlite_engine(url, 1, "BEGIN", "PRAGMA query_only=ON")
     return Database(url, writer, reader, follower)
 
 
-def _sqlite_engine(url: URL, connections: int, begin: str, setting: str) -> AsyncEngine:
+def _sqlite_writer(url: URL, lock_wait_s: float) -> AsyncEngine:
+    return _sqlite_engine(url, 1, "BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL", lock_wait_s)
+
+
+def _sqlite_engine(
+    url: URL, connections: int, begin: str, setting: str, lock_wait_s: float | None = None
+) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=limits.STORE_TIMEOUT_S,
         hide_parameters=True,
-        connect_args={"timeout": _LOCK_WAIT_S},
+        connect_args={"timeout": _LOCK_WAIT_S if lock_wait_s is None else lock_wait_s},
     )
 
     @sa.event.listens_for(engine.sync_engine, "connect")

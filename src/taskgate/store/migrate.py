@@ -22,7 +22,7 @@ async def migrate(database: Database) -> None:
     SQLite's write lock, or an advisory lock in PostgreSQL, keeps other nodes waiting.
     Raises: StoreUnavailable; BadConfig if a newer taskgate made the tables.
     """
-    async with database.write(timeout_s=_TIMEOUT_S) as connection:
+    async with database.migrate(_TIMEOUT_S) as connection:
         if not database.sqlite:
             await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             await connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
