@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from taskgate.demo import cluster
 from tests.servers import MAJORS, Server, Servers
 
 # A change passes or fails by what it is: the same examples each time, however slow the machine.
@@ -15,6 +16,13 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("check"), derandomize=False)
 settings.load_profile(os.environ.get("TASKGATE_HYPOTHESIS", "check"))
+
+
+# Each of the processes that run tests at once has ports of its own: what one of them was given for
+# a server that is about to listen, no other is given.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+cluster._PORTS = cluster._PORTS[int(_WORKER) % _WORKERS :: _WORKERS]
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 from argon2 import PasswordHasher
 
+from taskgate.demo.cluster import free_port
 from taskgate.gateway.config import load_config
 from taskgate.gateway.foundation import open_state
 from taskgate.model.account import User
@@ -23,6 +23,7 @@ from taskgate.model.approval import Approval
 from taskgate.model.decision import ApprovalDemand
 from taskgate.model.ids import new_id
 from taskgate.policy.load import load_dir
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 PEOPLE: Mapping[str, tuple[str, ...]] = {
@@ -138,7 +139,7 @@ class Gate:
         headers = {"Authorization": f"Bearer {self.token(who)}"} if who else {}
         context = ssl.create_default_context(cafile=str(self.ca))
         return httpx.Client(
-            base_url=self.url, verify=context, headers=headers, timeout=20, trust_env=False
+            base_url=self.url, verify=context, headers=headers, timeout=PATIENCE_S, trust_env=False
         )
 
     def call(self, who: str | None, method: str, path: str, body: object = None) -> httpx.Response:
@@ -201,7 +202,7 @@ class Gate:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.hang_up()
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 async def start_gate(
@@ -215,7 +216,7 @@ async def start_gate(
     drain_s: float = 2,
 ) -> Gate:
     """Starts a gateway in `folder`, with `people` in its store, and with other `limits` if any."""
-    port = _free_port()
+    port = free_port()
     if policy:
         (folder / "policy").mkdir(exist_ok=True)
         (folder / "policy" / "all.yaml").write_text(policy_text)
@@ -274,9 +275,3 @@ def wait_ready(gate: Gate, timeout_s: float = 60.0) -> None:
             pass
         time.sleep(0.05)
     raise AssertionError(f"not up after {timeout_s} s:\n{gate.log}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

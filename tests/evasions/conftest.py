@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from taskgate.model import limits
 from tests.end_to_end.conftest import Setting
 from tests.evasions.live import LEAD, TASKS, WORLD, Live
 from tests.gates import running_gate
+from tests.patience import PATIENCE_S
 from tests.servers import Server
 
 
@@ -20,3 +22,9 @@ def live(pg: Server) -> Iterator[Live]:
         yield found
         found.close()
     pg.drop_database(database)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider of a test's own may be as slow as the machine is."""
+    monkeypatch.setattr(limits, "PROVIDER_TIMEOUT_S", PATIENCE_S)

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from tests.api.gate import Gate, start_gate
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,16 @@ def raw(gate: Gate, request: bytes) -> bytes:
     context = ssl.create_default_context(cafile=str(gate.ca))
     port = int(gate.url.rpartition(":")[2])
     with (
-        socket.create_connection(("localhost", port), timeout=10) as plain,
+        socket.create_connection(("localhost", port), timeout=PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as connection,
     ):
-        connection.sendall(request)
-        connection.settimeout(10)
         found = b""
         try:
+            # The gateway may close before it has been sent all of it.
+            connection.sendall(request)
             while chunk := connection.recv(65536):
                 found += chunk
-        except (TimeoutError, ssl.SSLError, ConnectionError):
+        except (ssl.SSLError, ConnectionError):
             pass
         return found
 
@@ -132,8 +132,9 @@ def test_a_second_request_cannot_be_smuggled_behind_the_first(gate: Gate, framin
 
 
 def test_a_header_without_end_or_too_many_of_them_are_refused(gate: Gate) -> None:
-    huge = b"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n"
-    many = b"GET /v1/me HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n"
+    begun = b"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    huge = begun + b"X: " + b"a" * 200_000 + b"\r\n\r\n"
+    many = begun + b"X-A: b\r\n" * 20_000 + b"\r\n"
     for request in (huge, many):
         assert statuses(raw(gate, request)) in ([400], [401], [413], [431], [])
     assert gate.call("ann", "GET", "/v1/me").status_code == 200
@@ -246,8 +247,10 @@ def test_no_secret_comes_back_by_any_way(gate: Gate) -> None:
     everything += gate.call("adm", "PUT", "/v1/secrets/bad name", {"value": value}).text
     everything += gate.log
     for path in (gate.folder / "state").rglob("*"):
-        if path.is_file():
-            everything += path.read_bytes().decode("latin-1")
+        # What is written anew and put in another's place is gone by its first name.
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                everything += path.read_bytes().decode("latin-1")
     assert value not in everything
 
 
@@ -285,11 +288,9 @@ def test_a_client_that_never_ends_its_request_loses_its_place(gate: Gate) -> Non
     port = int(gate.url.rpartition(":")[2])
     for beginning in (b"", b"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nX-Slow: "):
         with (
-            socket.create_connection(("localhost", port), timeout=20) as plain,
+            socket.create_connection(("localhost", port), timeout=PATIENCE_S) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as connection,
         ):
             connection.sendall(beginning)
-            began = time.monotonic()
             with suppress(ssl.SSLError, ConnectionError):
                 assert connection.recv(1) == b""
-            assert time.monotonic() - began < 15

@@ -134,7 +134,7 @@ async def test_a_child_derived_later_is_refused(there: Node) -> None:
     child = await derive(parent, Wish(agent="claude"))
     assert (await there.grants.check(child.token, "payroll", "warehouse")).id == child.grant.id
     there.clock.pass_s(15 * 60)
-    await there.grants.poll()
+    await there.catch_up()
     with pytest.raises(StepUpNeeded):
         await derive(parent, Wish(step="later"))
     with pytest.raises(StepUpNeeded):

@@ -1,14 +1,17 @@
 """Grants on a real store, under a policy that tests can change."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from taskgate.identity.grants import Grants
+from taskgate.model.errors import StoreUnavailable
 from taskgate.policy.load import load_files
 from taskgate.policy.rules import Policy
 from taskgate.store.open import Store
 from tests.identity.clocks import SteppedClock
+from tests.patience import PATIENCE_S
 from tests.store.places import Place
 from tests.store.samples import NOW
 
@@ -68,6 +71,15 @@ class Node:
     grants: Grants
     clock: SteppedClock
     policies: Policies
+
+    async def catch_up(self) -> None:
+        """Hears of all that has ended, also where a busy store answers too late at first."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self.grants.poll()
+            except StoreUnavailable:
+                assert time.monotonic() < end, "the store does not answer"
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from taskgate.model.errors import BadConfig, Conflict, NotAuthenticated, OverLim
 from taskgate.model.identity import Identity, IdentityKind
 from taskgate.store.open import Store
 from tests.identity.factors import second_factors
+from tests.patience import PATIENCE_S
 from tests.store.places import Place
 from tests.store.samples import NOW
 
@@ -192,15 +193,20 @@ async def test_the_password_check_runs_beside_the_loop_and_bounded(
                 await asyncio.sleep(0.001)
                 ticks += 1
 
-        ticking = asyncio.create_task(tick())
-        results = await asyncio.gather(
-            *(passwords.matches(kept, GOOD) for _ in range(5)), return_exceptions=True
-        )
-        ticking.cancel()
-        assert results.count(True) == 3
-        assert sum(isinstance(one, OverLimit) for one in results) == 2
+        # A machine that was busy elsewhere may keep the loop from its turns, but not each time.
+        for _ in range(5):
+            ticks = 0
+            ticking = asyncio.create_task(tick())
+            results = await asyncio.gather(
+                *(passwords.matches(kept, GOOD) for _ in range(5)), return_exceptions=True
+            )
+            ticking.cancel()
+            assert results.count(True) == 3
+            assert sum(isinstance(one, OverLimit) for one in results) == 2
+            assert await passwords.matches(kept, GOOD)
+            if ticks > 5:
+                break
         assert ticks > 5
-        assert await passwords.matches(kept, GOOD)
     finally:
         passwords.close()
 
@@ -267,11 +273,13 @@ async def test_so_many_passwords_are_checked_at_once() -> None:
 
         running = most = 0
         lock = threading.Lock()
+        together = threading.Barrier(limits.PASSWORD_WORKERS)
 
         def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
             with self.lock:
                 self.running += 1
                 self.most = max(self.most, self.running)
+            self.together.wait(PATIENCE_S)
             time.sleep(0.1)
             with self.lock:
                 self.running -= 1

@@ -173,7 +173,7 @@ async def test_it_goes_on_only_by_a_new_token_of_the_run(
     first = signing.token(**claims, iat=now, exp=now + 3600)
     issued, _ = await exchange.exchange(first, "nightly-export")
     here.clock.pass_s(601)
-    await here.grants.poll()
+    await here.catch_up()
     with pytest.raises(NotAuthenticated):
         await here.grants.check(issued.token, "nightly-export", "shop")
     # The platform's token is good for an hour, and bought one grant all the same.

@@ -10,6 +10,7 @@ import urllib.request
 from typing import cast
 
 from tests.oidc_provider.running import RealProvider
+from tests.patience import PATIENCE_S
 
 
 def main() -> None:
@@ -20,10 +21,10 @@ def main() -> None:
     base = target.partition("?")[0]
     for stray in (f"{base}?code=evil&state=guessed", base.replace("/callback", "/favicon.ico")):
         try:
-            urllib.request.urlopen(stray, timeout=10).close()
+            urllib.request.urlopen(stray, timeout=PATIENCE_S).close()
         except urllib.error.HTTPError as error:
             error.close()
-    urllib.request.urlopen(target, timeout=10).close()
+    urllib.request.urlopen(target, timeout=PATIENCE_S).close()
 
 
 if __name__ == "__main__":

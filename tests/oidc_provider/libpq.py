@@ -19,6 +19,7 @@ import psycopg
 import psycopg_binary
 
 from tests.oidc_provider.running import RealProvider
+from tests.patience import PATIENCE_S
 
 BEARER_TOKEN = 1
 CLIENT = "psql"
@@ -90,7 +91,7 @@ def main() -> None:
 
 def _json(url: str, **form: str) -> Any:
     data = urllib.parse.urlencode(form).encode() if form else None
-    with urllib.request.urlopen(url, data, timeout=20) as answer:
+    with urllib.request.urlopen(url, data, timeout=PATIENCE_S) as answer:
         return json.load(answer)
 
 

@@ -1,6 +1,7 @@
 """The certified provider from npm, as a process of this run's own."""
 
 import base64
+import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from taskgate.demo.cluster import free_port
+from tests.patience import PATIENCE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -34,7 +36,7 @@ class RealProvider:
     def browse(self, url: str, who: str, verify: str | bool = True) -> httpx.Response:
         """Does what a browser does whose person signs in as `who` and agrees to everything; the
         answer of the first address that is not the provider's."""
-        with httpx.Client(trust_env=False, timeout=20, verify=verify) as browser:
+        with httpx.Client(trust_env=False, timeout=PATIENCE_S, verify=verify) as browser:
             browser.get(f"{self.issuer}/sign-in", params={"login": who})
             answer = browser.get(url)
             for _ in range(12):
@@ -56,7 +58,7 @@ class RealProvider:
 
     def confirm(self, url: str, who: str) -> None:
         """Confirms a device's code at its complete address, as `who`."""
-        with httpx.Client(trust_env=False, timeout=20, follow_redirects=True) as browser:
+        with httpx.Client(trust_env=False, timeout=PATIENCE_S, follow_redirects=True) as browser:
             browser.get(f"{self.issuer}/sign-in", params={"login": who})
             page = browser.get(url)
             fields = _hidden(page.text)
@@ -82,7 +84,9 @@ class RealProvider:
         secret = ("taskgate", CLIENT_SECRET) if client == "taskgate" else None
         if secret is None:
             form["client_id"] = client
-        answer = httpx.post(f"{self.issuer}/token", data=form, auth=secret, trust_env=False)
+        answer = httpx.post(
+            f"{self.issuer}/token", data=form, auth=secret, trust_env=False, timeout=PATIENCE_S
+        )
         found: dict[str, str] = answer.json()
         return found
 
@@ -93,17 +97,18 @@ class RealProvider:
             data={"grant_type": "client_credentials", "resource": AUDIENCE},
             auth=("robot", "a-robots-secret"),
             trust_env=False,
+            timeout=PATIENCE_S,
         )
         return str(answer.json()["access_token"])
 
     def know(self, gate_url: str) -> None:
         """Tells it where the gate is; see server.mjs."""
         target = f"{self.issuer}/gate?{urlencode({'url': gate_url})}"
-        urllib.request.urlopen(target, data=b"", timeout=20).close()
+        urllib.request.urlopen(target, data=b"", timeout=PATIENCE_S).close()
 
     def rotate(self) -> None:
         """New signing key, old one gone."""
-        urllib.request.urlopen(f"{self.issuer}/rotate", data=b"", timeout=20).close()
+        urllib.request.urlopen(f"{self.issuer}/rotate", data=b"", timeout=PATIENCE_S).close()
 
 
 def _hidden(page: str) -> dict[str, str]:
@@ -124,9 +129,17 @@ def modules() -> Path:
         pytest.skip("node and npm are not installed: apt-get install nodejs npm")
     lock = (HERE / "package-lock.json").read_bytes()
     folder = ROOT / ".cache" / f"oidc_provider-{hashlib.sha256(lock).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as turn:
+        # Of several processes that run tests, one installs and the others wait for it.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
     if not (folder / "installed").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        shutil.rmtree(folder / "node_modules", ignore_errors=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, folder)
         done = subprocess.run(
@@ -136,7 +149,6 @@ def modules() -> Path:
         if done.returncode:
             pytest.fail(f"npm ci failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         (folder / "installed").touch()
-    return folder
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from tests.patience import PATIENCE_S
+
 _ONWARD = re.compile(r'http-equiv="refresh" content="0;url=([^"]*)"')
 _ACTION = re.compile(r'<form[^>]*action="([^"]*)"')
 _HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
@@ -26,7 +28,7 @@ class Window:
     @classmethod
     def of(cls, issuer: str, ca_file: Path) -> "Window":
         trusting = ssl.create_default_context(cafile=str(ca_file))
-        return cls(issuer, httpx.Client(verify=trusting, trust_env=False, timeout=20))
+        return cls(issuer, httpx.Client(verify=trusting, trust_env=False, timeout=PATIENCE_S))
 
     def __enter__(self) -> "Window":
         return self

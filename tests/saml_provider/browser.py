@@ -6,6 +6,7 @@ The command line opens it by the environment's BROWSER, as it would open any oth
 import sys
 import urllib.request
 
+from tests.patience import PATIENCE_S
 from tests.saml_provider.running import Browser
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     answer = browser.send(browser.sign_in(url, who))
     target = answer.headers.get("location", "")
     if target.startswith("http://127.0.0.1"):
-        urllib.request.urlopen(target, timeout=10).close()
+        urllib.request.urlopen(target, timeout=PATIENCE_S).close()
 
 
 if __name__ == "__main__":

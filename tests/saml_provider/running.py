@@ -20,11 +20,11 @@ import httpx
 import pytest
 
 from taskgate.demo.cluster import free_port
+from tests.patience import PATIENCE_S
 from tests.saml_provider.keys import write_pair
 
 HERE = Path(__file__).parent
 PROGRAM = Path("/usr/share/simplesamlphp/www")
-_START_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Browser:
     """Does what a person's browser does: keeps cookies, follows, sends forms by itself."""
 
     def __init__(self, verify: str | bool = True) -> None:
-        self.client = httpx.Client(trust_env=False, timeout=30, verify=_context(verify))
+        self.client = httpx.Client(trust_env=False, timeout=PATIENCE_S, verify=_context(verify))
 
     def close(self) -> None:
         self.client.close()
@@ -114,7 +114,7 @@ class RealProvider:
         return self.box / "idp.crt"
 
     def metadata(self) -> bytes:
-        return httpx.get(self.metadata_url, trust_env=False, timeout=20).content
+        return httpx.get(self.metadata_url, trust_env=False, timeout=PATIENCE_S).content
 
     def knows(self, metadata: bytes) -> None:
         """Takes a service provider's metadata, as an administrator would paste it."""
@@ -194,12 +194,12 @@ def _started(base: str, box: Path) -> "subprocess.Popen[bytes]":
 
 
 def _wait(provider: RealProvider) -> None:
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and provider.process.poll() is None:
         try:
-            if httpx.get(provider.metadata_url, trust_env=False, timeout=20).content.startswith(
-                b"<?xml"
-            ):
+            if httpx.get(
+                provider.metadata_url, trust_env=False, timeout=PATIENCE_S
+            ).content.startswith(b"<?xml"):
                 return
         except httpx.HTTPError:
             pass

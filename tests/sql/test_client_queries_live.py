@@ -16,6 +16,7 @@ import pytest
 from taskgate.sql.analyse import Analysis, SessionNames, StatementFacts, analyse
 from taskgate.sql.catalog import Catalog, catalog_query, parse_catalog_answer
 from taskgate.sql.script import Script, parse_script
+from tests.patience import eventually
 from tests.readable import is_readable
 from tests.servers import PASSWORD, SUPERUSER
 from tests.sql.conftest import LiveWorld
@@ -157,7 +158,7 @@ def test_tab_completion_needs_the_catalog_only(live: LiveWorld) -> None:
     if child == 0:  # pragma: no cover - the child becomes psql
         os.execve(psql, ["psql", "-X"], _environment(live, "typing"))
     try:
-        _drain(terminal, 1.5)
+        _until(terminal, b"=# ")
         for typed in TYPED:
             os.write(terminal, typed.encode() + b"\t\t")
             _drain(terminal, 0.25)
@@ -174,6 +175,19 @@ def test_tab_completion_needs_the_catalog_only(live: LiveWorld) -> None:
     for text in sent:
         session.read(text)
     assert _beyond(session.found) == set()
+
+
+def _until(terminal: int, shown: bytes) -> None:
+    """Reads what comes until `shown` is at its end: the prompt."""
+    text = b""
+
+    def look() -> bool:
+        nonlocal text
+        if is_readable(terminal, 0.05):
+            text += os.read(terminal, 65536)
+        return text.endswith(shown)
+
+    eventually(look, "psql shows no prompt")
 
 
 def _drain(terminal: int, seconds: float) -> None:

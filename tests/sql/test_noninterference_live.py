@@ -69,7 +69,6 @@ def _fill(connection: Connection, secrets: Random) -> None:
         "insert into app.staff values (9, %s, 'b')", (secrets.choice(("st@ff", "other")),)
     )
     connection.execute("insert into t values (1, 'a'), (2, 'b'), (3, null)")
-    connection.execute("set statement_timeout = '2s'")
     connection.execute("set max_parallel_workers_per_gather = 0")
 
 
@@ -86,10 +85,13 @@ def pair(pg: Server) -> Iterator[Pair]:
 
 
 def _run(connection: Connection, text: str) -> tuple[list[tuple[object, ...]], str]:
+    connection.execute("set statement_timeout = '2s'")
     try:
         return connection.execute(text.encode()).fetchall(), ""
     except psycopg.Error as error:
         return [], error.sqlstate or "?"
+    finally:
+        connection.execute("set statement_timeout = 0")
 
 
 def _privileges(pair: Pair, text: str, facts: StatementFacts) -> str:

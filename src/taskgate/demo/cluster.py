@@ -26,6 +26,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.02
 _PORTS = range(20_000, 32_768)
+_given: set[int] = set()
 _PR_SET_PDEATHSIG = 1
 
 
@@ -143,11 +144,15 @@ def runnable_by(account: Account, found: Installation, spare: Path) -> Installat
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago, below those that connections
-    going out are given (ip(7), ip_local_port_range): one of these could take it meanwhile."""
+    going out are given (ip(7), ip_local_port_range): one of these could take it meanwhile. This
+    process is given each port once: who asked before may not listen yet."""
     while True:
+        port = secrets.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
-            return int(probe.getsockname()[1])
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def _stop_with_parent() -> None:  # runs in the child, between fork and exec

@@ -65,6 +65,7 @@ class Issuing:
     metadata: Json = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     delay_s: float = 0.0
+    silent: bool = False
     status: int = 200
     body: bytes | None = None
 
@@ -108,6 +109,8 @@ def issuing(*keys: Any) -> Iterator[Issuing]:
         def do_GET(self) -> None:
             there.asked.append(self.path)
             time.sleep(there.delay_s)
+            while there.silent:
+                time.sleep(0.02)
             body = there.answer(self.path)
             try:
                 self.send_response(there.status)
@@ -128,6 +131,7 @@ def issuing(*keys: Any) -> Iterator[Issuing]:
     try:
         yield there
     finally:
+        there.silent = False
         server.shutdown()
         server.server_close()
         thread.join()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskgate.identity.oidc.compact import parse_compact
-from taskgate.identity.oidc.fetching import Fetcher, ensure_fetchable
+from taskgate.identity.oidc.fetching import Answer, Fetcher, ensure_fetchable
 from taskgate.identity.oidc.issuer import Issuer
 from taskgate.identity.oidc.refusals import ProviderUnavailable, TokenRefused
 from taskgate.model import limits
@@ -120,17 +120,23 @@ async def test_a_slow_provider_keeps_nobody_waiting_for_long(
     issuer: Issuer, there: Issuing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "PROVIDER_TIMEOUT_S", 0.3)
-    there.delay_s = 2.0
-    began = time.monotonic()
+    there.silent = True
+    asked = []
+    get = issuer._fetcher.get
+
+    async def counted(url: str, *most: int) -> Answer:
+        asked.append(url)
+        return await get(url, *most)
+
+    monkeypatch.setattr(issuer._fetcher, "get", counted)
     answers = await asyncio.gather(
         *(check(issuer, there.token()) for _ in range(20)), return_exceptions=True
     )
     assert all(isinstance(one, ProviderUnavailable) for one in answers)
-    assert time.monotonic() - began < 1.5, "they waited one after the other"
-    began = time.monotonic()
+    assert len(asked) == 1, "they waited one after the other"
     with pytest.raises(ProviderUnavailable, match="no answer within"):
         await check(issuer, there.token())
-    assert time.monotonic() - began < 0.1
+    assert len(asked) == 1
 
 
 @pytest.mark.cap("PROVIDER_KEYS_STALE_S")
@@ -167,9 +173,9 @@ async def test_thousands_of_keys_are_refused_and_the_known_ones_count_on(
         {"kty": "EC", "crv": "P-256", "kid": f"k{n}", "x": "AA", "y": "AA"} for n in range(3_000)
     ]
     clock.pass_s(limits.PROVIDER_KEYS_TTL_S + 1)
-    began = time.monotonic()
+    began = time.process_time()
     await check(issuer, there.token())
-    assert time.monotonic() - began < 2.0
+    assert time.process_time() - began < 2.0
     fresh = Issuer(there.issuer, issuer._fetcher, clock)
     with pytest.raises(ProviderUnavailable, match="more than 1000 keys"):
         await check(fresh, there.token())
@@ -179,10 +185,10 @@ async def test_many_keys_within_the_cap_are_no_burden(issuer: Issuer, there: Iss
     there.extra_keys = [
         {"kty": "EC", "crv": "P-256", "kid": f"k{n}", "x": "AA", "y": "AA"} for n in range(900)
     ]
-    began = time.monotonic()
+    began = time.process_time()
     for _ in range(20):
         await check(issuer, there.token())
-    assert time.monotonic() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 @pytest.mark.cap("MAX_PROVIDER_ANSWER_BYTES")
