@@ -85,9 +85,9 @@ class Typist:
 
     def end(self) -> int:
         """Waits for the client's end; its status."""
-        while self._take(30):
+        while self._take(60):
             pass
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def _take(self, within_s: float) -> bool:
         if not is_readable(self._terminal, within_s):

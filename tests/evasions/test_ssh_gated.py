@@ -8,6 +8,7 @@ import pytest
 from taskgate.demo.gate import Person
 from taskgate.model.event import EventKind
 from tests.hosts import Host
+from tests.patience import eventually
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate, ssh_host
 from tests.ssh_terminal import Typist, typing
 
@@ -232,6 +233,7 @@ def test_an_approval_is_for_the_folder_it_was_given_in(place: SshSetting, shell:
     shell.type("echo held x\r")
     first = place.waiting("ops")
     shell.does("\x03")
+    eventually(lambda: not place.is_waiting(first))
     shell.says(f"cd {BASE}/good")
     shell.type("echo held x\r")
     second = place.waiting("ops")
@@ -255,7 +257,7 @@ def test_keys_for_a_held_line_do_not_approve_it(place: SshSetting, shell: Typist
     # Quoted, so that it is the answer that is waited for and not the line.
     shell.type("\x03echo w''ell\r")
     shell.wait_for("well\r\n")
-    assert not place.is_waiting(waiting)
+    eventually(lambda: not place.is_waiting(waiting))
     assert _ran(place, mark) == ["echo well"]
 
 
