@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from taskgate.demo import cluster
 from tests.servers import MAJORS, Server, Servers
 
 # A change passes or fails by what it is: the same examples each time, however slow the machine.
@@ -15,6 +16,10 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("check"), derandomize=False)
 settings.load_profile(os.environ.get("TASKGATE_HYPOTHESIS", "check"))
+
+# Each worker of a run has ports of its own, so that none takes what another was just given.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+cluster._PORTS = cluster._PORTS[_WORKER % 8 :: 8]
 
 
 @pytest.fixture(scope="session")

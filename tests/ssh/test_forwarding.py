@@ -325,6 +325,7 @@ def test_a_slow_reader_and_a_slow_target_cost_no_memory(place: SshSetting) -> No
         over.wait(60)
 
     for serve in (pour, ignore):
+        over.clear()
         with (
             serving(serve) as server,
             contextlib.ExitStack() as ending,
@@ -418,8 +419,8 @@ def test_windows_are_shown(place: SshSetting, tmp_path: Any) -> None:
     real, seen = os.urandom(16), bytearray()
 
     def display(client: socket.socket) -> None:
-        while len(seen) < 48:
-            seen.extend(client.recv(100))
+        while len(seen) < 48 and (data := client.recv(100)):
+            seen.extend(data)
         client.sendall(b"welcome")
 
     program = place.home / "window"
