@@ -17,7 +17,6 @@ settings.register_profile(
 settings.register_profile("explore", settings.get_profile("check"), derandomize=False)
 settings.load_profile(os.environ.get("TASKGATE_HYPOTHESIS", "check"))
 
-
 # Each of the processes that run tests at once has ports of its own: what one of them was given for
 # a server that is about to listen, no other is given.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")

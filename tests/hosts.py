@@ -8,7 +8,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import psutil
 
 from taskgate.demo.cluster import Account, free_port, server_account
+from tests.patience import PATIENCE_S, eventually
 
 SSHD = Path("/usr/sbin/sshd")
 _LISTENS = "Server listening on"
@@ -126,7 +126,7 @@ class Host:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
 
 def what_is_missing() -> str:
@@ -208,10 +208,9 @@ def _as(account: Account) -> dict[str, Any]:
 
 
 def _wait(log: Path, process: "subprocess.Popen[bytes]", before: int) -> None:
-    for _ in range(600):
-        if log.read_text().count(_LISTENS) > before:
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise RuntimeError(f"sshd did not start:\n{log.read_text()}")
+    def listens() -> bool:
+        return log.read_text().count(_LISTENS) > before
+
+    eventually(lambda: listens() or process.poll() is not None, "sshd does not start")
+    if not listens():
+        raise RuntimeError(f"sshd did not start:\n{log.read_text()}")

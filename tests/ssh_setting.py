@@ -1,10 +1,11 @@
 """A whole gateway before a real sshd, and OpenSSH's own client in front of it."""
 
+import contextlib
 import os
 import resource
+import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ import pytest
 from taskgate.demo.cluster import free_port
 from taskgate.demo.gate import OwnGate, Person, Ports
 from taskgate.model.event import EventKind
+from taskgate.recording.layout import open_path
 from taskgate.recording.reader import read_session
 from tests.gates import OPERATOR
 from tests.hosts import Host, running_host, what_is_missing
+from tests.patience import eventually
 
 LEAD = Person("lead", "approves", ("leads",))
 # What OpenSSH's client sends on every connection by Debian's configuration is left out here.
@@ -170,6 +173,25 @@ class SshSetting:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
+    def resized(self, task: str, columns: int, rows: int) -> None:
+        """Waits until the newest session of `task` has a terminal of that size: a client may send
+        what is typed next before it."""
+        id_ = self.newest_session(task)
+
+        def is_there() -> bool:
+            found = (f for kind, f in self.events(id_) if kind == EventKind.TERMINAL_RESIZED)
+            return any((f["columns"], f["rows"]) == (columns, rows) for f in found)
+
+        eventually(is_there, "no other size")
+
+    def written(self, folder: Path) -> Iterator[tuple[Path, bytes]]:
+        """Each file below that folder of the gateway's, which is at work there, and its content."""
+        for path in folder.rglob("*"):
+            # What is put away meanwhile is met again, or was for a moment.
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    yield path, path.read_bytes()
+
     def limit_file_size(self, bytes_: int = 1) -> None:
         """From here on the gateway can write no file any further than that, as on a full disk."""
         resource.prlimit(self.own.pid, resource.RLIMIT_FSIZE, (bytes_, bytes_))
@@ -177,18 +199,22 @@ class SshSetting:
     def recorded(self, task: str) -> list[tuple[str, dict[str, Any]]]:
         """The recording of the newest session of `task`, once that has ended."""
         id_ = self.newest_session(task)
-        for _ in range(600):
+
+        def sealed() -> list[tuple[str, dict[str, Any]]]:
             events = self.events(id_)
-            if events and events[-1][0] == EventKind.RECORDING_SEALED:
-                return events
-            time.sleep(0.05)
-        raise AssertionError(f"{id_} was not sealed: {events}")
+            over = bool(events) and events[-1][0] == EventKind.RECORDING_SEALED
+            # Its file is put away behind that.
+            return events if over and not open_path(self.own.recordings, id_).exists() else []
+
+        return eventually(sealed, f"{id_} was not sealed")
 
     @contextmanager
     def master(
         self, task: str, socket: Path, *options: str, more: Mapping[str, str] | None = None
     ) -> "Iterator[subprocess.Popen[bytes]]":
         """A connection without a channel, which others share by `ControlPath=socket`."""
+        # One that was killed leaves its socket.
+        socket.unlink(missing_ok=True)
         arguments = self.arguments(task, "-M", "-N", "-S", str(socket), *options)
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -196,10 +222,7 @@ class SshSetting:
             env={**self.environment(self.grant(task)), **(more or {})},
         )  # fmt: skip
         try:
-            for _ in range(600):
-                if socket.exists() or process.poll() is not None:
-                    break
-                time.sleep(0.05)
+            eventually(lambda: socket.exists() or process.poll() is not None, "no connection")
             yield process
         finally:
             process.terminate()
@@ -212,12 +235,13 @@ class SshSetting:
 
     def waiting(self, task: str) -> str:
         """The id of the approval that `task` waits for, once there is one."""
-        for _ in range(600):
-            for one in self.own.ask("lead", "GET", "/v1/approvals"):
-                if one["task"] == task and one["state"] == "waiting":
-                    return str(one["id"])
-            time.sleep(0.05)
-        raise AssertionError("nothing waits")
+
+        def found() -> str:
+            asked = self.own.ask("lead", "GET", "/v1/approvals")
+            waits = (str(o["id"]) for o in asked if o["task"] == task and o["state"] == "waiting")
+            return next(waits, "")
+
+        return eventually(found, "nothing waits")
 
     def is_waiting(self, approval: str) -> bool:
         found = self.own.ask("lead", "GET", "/v1/approvals")
@@ -241,15 +265,18 @@ class SshSetting:
             ["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            for _ in range(600):
-                if socket.exists():
-                    break
-                time.sleep(0.05)
+            eventually(lambda: _answers(socket), "no agent")
             yield {"SSH_AUTH_SOCK": str(socket)}
         finally:
             process.terminate()
             process.wait(30)
             socket.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens there: the socket is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 @contextmanager

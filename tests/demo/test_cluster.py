@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from taskgate.demo.cluster import (
     server_account,
 )
 from taskgate.demo.shop import remove
+from tests.patience import eventually
 from tests.servers import Server
 
 
@@ -114,10 +114,7 @@ def test_the_server_ends_when_its_parent_is_killed(cluster: Cluster) -> None:
         assert parent.stdout.readline() == b"up\n"
         pid = int((cluster.data / "postmaster.pid").read_text().split("\n", 1)[0])
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 15
-    while (cluster.data / "postmaster.pid").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (cluster.data / "postmaster.pid").exists(), f"process {pid} lives on"
+    eventually(lambda: not (cluster.data / "postmaster.pid").exists(), f"process {pid} lives on")
 
 
 def test_no_programs_is_an_error(tmp_path: Path) -> None:

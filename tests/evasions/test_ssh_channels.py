@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from tests.hosts import Host
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
@@ -73,11 +74,10 @@ def test_a_dynamic_forwarding_reaches_nothing(
     port, heard = listener
     path = place.client / "mux-d"
     with place.master("ops", path):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            local = free.getsockname()[1]
+        local = free_port()
         options = ("-S", str(path), "-O", "forward", "-D", str(local))
         subprocess.run(place.arguments("ops", *options), check=True, capture_output=True)
-        with socket.create_connection(("127.0.0.1", local), timeout=20) as socks:
+        with socket.create_connection(("127.0.0.1", local), timeout=60) as socks:
             socks.sendall(b"\x05\x01\x00")
             assert socks.recv(2) == b"\x05\x00"
             host = b"127.0.0.1"
@@ -152,8 +152,7 @@ def test_the_hosts_credential_is_in_no_record(place: SshSetting) -> None:
     place.ssh("ops", "echo x")
     place.recorded("ops")
     secret = place.host.key.read_text().splitlines()[2].encode()
-    for file in (place.own.directory).rglob("*"):
-        if file.is_file():
-            assert secret not in file.read_bytes(), file
+    for file, content in place.written(place.own.directory):
+        assert secret not in content, file
     kinds = [kind for kind, _ in place.recorded("ops")]
     assert EventKind.REQUEST_FINISHED in kinds

@@ -8,8 +8,9 @@ import pytest
 from taskgate.demo.gate import Person
 from taskgate.model.event import EventKind
 from tests.hosts import Host
+from tests.patience import eventually
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate, ssh_host
-from tests.ssh_terminal import Typist, typing
+from tests.terminals import GatedShell, gated_shell
 
 __all__ = ["ssh_host"]
 
@@ -64,8 +65,8 @@ def place(ssh_host: Host) -> Iterator[SshSetting]:
 
 
 @pytest.fixture
-def shell(place: SshSetting) -> Iterator[Typist]:
-    with typing(place, "ops") as found:
+def shell(place: SshSetting) -> Iterator[GatedShell]:
+    with gated_shell(place, "ops") as found:
         found.ready()
         yield found
 
@@ -100,7 +101,7 @@ def test_a_task_without_a_shell_has_none(place: SshSetting) -> None:
     ],
 )
 def test_what_is_judged_is_the_line_that_is_left(
-    place: SshSetting, shell: Typist, keys: str
+    place: SshSetting, shell: GatedShell, keys: str
 ) -> None:
     mark = place.host.mark()
     shell.type(keys)
@@ -108,7 +109,7 @@ def test_what_is_judged_is_the_line_that_is_left(
     assert not any("rm " in one for one in _ran(place, mark))
 
 
-def test_two_pasted_lines_run_both_or_neither(place: SshSetting, shell: Typist) -> None:
+def test_two_pasted_lines_run_both_or_neither(place: SshSetting, shell: GatedShell) -> None:
     mark = place.host.mark()
     shell.type("\x1b[200~echo one\necho two\n\x1b[201~")
     shell.wait_for("two")
@@ -123,7 +124,7 @@ def _apply(place: SshSetting) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_line_from_the_history_is_judged_anew(place: SshSetting, shell: Typist) -> None:
+def test_a_line_from_the_history_is_judged_anew(place: SshSetting, shell: GatedShell) -> None:
     assert shell.says(f"ls {BASE}/good") == "tool\n"
     path = place.own.directory / "policy" / "tasks.yaml"
     before = path.read_text()
@@ -138,7 +139,7 @@ def test_a_line_from_the_history_is_judged_anew(place: SshSetting, shell: Typist
         _apply(place)
 
 
-def test_the_folder_is_the_one_that_the_host_says(place: SshSetting, shell: Typist) -> None:
+def test_the_folder_is_the_one_that_the_host_says(place: SshSetting, shell: GatedShell) -> None:
     for line in (f"cd {BASE}/link", f"cd {BASE}/../../root", "cd /root", "cd ~root", "cd -"):
         said = shell.says(line)
         assert "taskgate:" in said, line
@@ -147,7 +148,9 @@ def test_the_folder_is_the_one_that_the_host_says(place: SshSetting, shell: Typi
     shell.shows(f"{BASE}/good>")
 
 
-def test_a_relative_program_is_the_one_that_lies_there(place: SshSetting, shell: Typist) -> None:
+def test_a_relative_program_is_the_one_that_lies_there(
+    place: SshSetting, shell: GatedShell
+) -> None:
     shell.says(f"cd {BASE}/good")
     assert shell.says("./tool") == f"tool of {BASE}/good\n"
     shell.says(f"cd {BASE}/evil")
@@ -155,14 +158,14 @@ def test_a_relative_program_is_the_one_that_lies_there(place: SshSetting, shell:
         assert REFUSED in shell.says(line), line
 
 
-def test_a_denied_file_is_denied_by_a_relative_name(shell: Typist) -> None:
+def test_a_denied_file_is_denied_by_a_relative_name(shell: GatedShell) -> None:
     shell.says("cd /etc")
     for line in ("cat passwd", "cat ./passwd", "cat -n passwd x", "cat shadow", "cat //etc/passwd"):
         assert "nobody reads that" in shell.says(line), line
     assert "taskgate:" in shell.says("cat ../etc/passwd")
 
 
-def test_a_redirection_is_judged_where_it_stands(place: SshSetting, shell: Typist) -> None:
+def test_a_redirection_is_judged_where_it_stands(place: SshSetting, shell: GatedShell) -> None:
     shell.says(f"cd {BASE}/good")
     assert shell.says("echo a > out") == ""
     assert shell.says("cat < out") == "a\n"
@@ -174,7 +177,7 @@ def test_a_redirection_is_judged_where_it_stands(place: SshSetting, shell: Typis
 
 
 def test_a_folder_that_is_swapped_for_another_runs_nothing(
-    place: SshSetting, shell: Typist
+    place: SshSetting, shell: GatedShell
 ) -> None:
     shell.says(f"cd {BASE}/evil2")
     place.host.run(f"rmdir {BASE}/evil2 && ln -s /etc {BASE}/evil2")
@@ -211,27 +214,30 @@ def test_a_folder_that_is_swapped_for_another_runs_nothing(
         '"$(rm x)"',
     ],
 )
-def test_what_a_shell_could_do_besides(place: SshSetting, shell: Typist, line: str) -> None:
+def test_what_a_shell_could_do_besides(place: SshSetting, shell: GatedShell, line: str) -> None:
     mark = place.host.mark()
     assert "taskgate:" in shell.says(line.replace("/tmp/tg-e", BASE))
     assert _ran(place, mark) == []
     assert shell.says("printenv PATH") != f"{BASE}/evil\n"
 
 
-def test_a_value_is_a_value(place: SshSetting, shell: Typist) -> None:
+def test_a_value_is_a_value(place: SshSetting, shell: GatedShell) -> None:
     shell.says("""export TG_A='$(id); "`id`" '"'"'"'""")
     assert shell.says("printenv TG_A") == """$(id); "`id`" '"\n"""
 
 
-def test_a_terminal_only_where_it_is_named(place: SshSetting, shell: Typist) -> None:
+def test_a_terminal_only_where_it_is_named(place: SshSetting, shell: GatedShell) -> None:
     assert shell.says("tty") == "not a tty\n"
     assert "tool" not in shell.says("top -n 1")
 
 
-def test_an_approval_is_for_the_folder_it_was_given_in(place: SshSetting, shell: Typist) -> None:
+def test_an_approval_is_for_the_folder_it_was_given_in(
+    place: SshSetting, shell: GatedShell
+) -> None:
     shell.type("echo held x\r")
     first = place.waiting("ops")
     shell.does("\x03")
+    eventually(lambda: not place.is_waiting(first))
     shell.says(f"cd {BASE}/good")
     shell.type("echo held x\r")
     second = place.waiting("ops")
@@ -245,7 +251,7 @@ def test_an_approval_is_for_the_folder_it_was_given_in(place: SshSetting, shell:
     assert len(digests) == 2, place.events(place.newest_session("ops"))
 
 
-def test_keys_for_a_held_line_do_not_approve_it(place: SshSetting, shell: Typist) -> None:
+def test_keys_for_a_held_line_do_not_approve_it(place: SshSetting, shell: GatedShell) -> None:
     mark = place.host.mark()
     shell.type("echo held x\r")
     waiting = place.waiting("ops")
@@ -255,7 +261,7 @@ def test_keys_for_a_held_line_do_not_approve_it(place: SshSetting, shell: Typist
     # Quoted, so that it is the answer that is waited for and not the line.
     shell.type("\x03echo w''ell\r")
     shell.wait_for("well\r\n")
-    assert not place.is_waiting(waiting)
+    eventually(lambda: not place.is_waiting(waiting))
     assert _ran(place, mark) == ["echo well"]
 
 
@@ -272,12 +278,12 @@ def test_lines_behind_one_that_cannot_be_read_are_not_run(place: SshSetting) -> 
 
 def test_a_revoked_grant_cuts_the_prompt(place: SshSetting) -> None:
     token, grant = place.grant_of("ops")
-    with typing(place, "ops", token=token) as shell:
+    with gated_shell(place, "ops", token=token) as shell:
         shell.ready()
         mark = place.host.mark()
         place.own.ask("operator", "POST", f"/v1/grants/{grant}/revoke", {"why": "enough"})
         shell.wait_for("the grant behind this session was revoked: enough")
-        assert shell.end() != 0
+        assert shell.ended() != 0
         assert _ran(place, mark) == []
     kinds = [kind for kind, _ in place.recorded("ops")]
     assert kinds.count(EventKind.REQUEST_FINISHED) == 1
@@ -285,29 +291,29 @@ def test_a_revoked_grant_cuts_the_prompt(place: SshSetting) -> None:
 
 @pytest.mark.parametrize("term", ["dumb", "unknown", "vt52", "x" * 60])
 def test_any_terminal_type(place: SshSetting, term: str) -> None:
-    with typing(place, "ops", term=term, columns=3, rows=1) as shell:
+    with gated_shell(place, "ops", term=term, columns=3, rows=1) as shell:
         shell.wait_for(">")
         shell.type("echo well\r")
         shell.wait_for("well\r\n")
         shell.type("rm x\r")
         shell.wait_for("taskgate: run rm x")
         shell.type("\x04")
-        assert shell.end() == 126
+        assert shell.ended() == 126
 
 
 @pytest.mark.parametrize("term", ["", "../../etc/passwd", "x" * 5000, "xterm\x1b[2J"])
 def test_a_terminal_type_that_is_no_plain_name(place: SshSetting, term: str) -> None:
     mark = place.host.mark()
-    with typing(place, "ops", term=term) as shell:
+    with gated_shell(place, "ops", term=term) as shell:
         shell.wait_for("PTY allocation request failed")
         # OpenSSH's client gives up where it was told to have a terminal (-tt).
         shell.type("echo unseen\r\x04")
-        assert shell.end() != 0
+        assert shell.ended() != 0
     assert _ran(place, mark) == []
 
 
-def test_keys_without_end_stop_nobody_else(place: SshSetting, shell: Typist) -> None:
-    with typing(place, "ops") as hostile:
+def test_keys_without_end_stop_nobody_else(place: SshSetting, shell: GatedShell) -> None:
+    with gated_shell(place, "ops") as hostile:
         hostile.ready()
         for _ in range(50):
             hostile.type("\x1b[200~" + "rm x\n" * 500)
@@ -316,12 +322,12 @@ def test_keys_without_end_stop_nobody_else(place: SshSetting, shell: Typist) -> 
 
 
 def test_each_line_is_in_the_recording(place: SshSetting) -> None:
-    with typing(place, "ops") as shell:
+    with gated_shell(place, "ops") as shell:
         shell.ready()
         for line in (f"cd {BASE}/good", "export TG_A=1", "id", "rm x"):
             shell.says(line)
         shell.type("exit\r")
-        shell.end()
+        shell.ended()
     events = place.recorded("ops")
     asked = [f["text"] for kind, f in events if kind.startswith("request.") and "text" in f]
     assert asked == ["shell (gated)", f"cd {BASE}/good", "export TG_A=1", "id", "rm x"]

@@ -166,7 +166,7 @@ def test_a_person_with_an_odd_name_writes_no_line_into_the_hosts_log() -> None:
 
 def test_no_certificate_outlives_its_grant(place: SshSetting) -> None:
     made = place.own.ask(
-        "operator", "POST", "/v1/grants", {"task": "ops", "reason": "a test", "lasts_s": 20}
+        "operator", "POST", "/v1/grants", {"task": "ops", "reason": "a test", "lasts_s": 60}
     )
     assert place.ssh("ops", "id", token=str(made["token"])).returncode == 0
     told = [f for kind, f in place.recorded("ops") if kind == EventKind.UPSTREAM_REACHED]

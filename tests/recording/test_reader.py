@@ -22,6 +22,15 @@ def test_a_session_reads_alike_open_sealed_and_packed(tmp_path: Path) -> None:
     assert sealed[:-1] == while_open
 
 
+def test_a_session_that_is_sealed_and_packed_before_it_is_opened_is_read(tmp_path: Path) -> None:
+    log = journal(tmp_path, packed=True)
+    recording = record(log, "s1")
+    entries = read_session(tmp_path, "s1")
+    recording.seal(TUESDAY + 60)
+    log.close(TUESDAY + 61)
+    assert [entry.number for entry in entries][:7] == list(range(1, 8))
+
+
 def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
     record(journal(tmp_path), "s1")
     with (tmp_path / "open" / "s1.tgr").open("ab") as file:

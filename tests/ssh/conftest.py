@@ -38,8 +38,24 @@ name: capped
 resource: target
 for: {groups: [testers]}
 permit:
-  - run: ["seq *", "sleep *", "echo **"]
-limits: {bytes: 100kB, statement: 2s, idle: 3s}
+  - run: ["seq *"]
+limits: {bytes: 100kB}
+---
+kind: Task
+name: brief
+resource: target
+for: {groups: [testers]}
+permit:
+  - run: ["sleep *"]
+limits: {statement: 2s}
+---
+kind: Task
+name: silent
+resource: target
+for: {groups: [testers]}
+permit:
+  - run: ["echo **"]
+limits: {idle: 3s}
 """
 
 

@@ -86,10 +86,10 @@ def test_a_host_lets_the_gate_in_by_a_certificate_of_this_session(place: SshSett
     assert told["principals"] == ["web-restart"]
     assert told["permits"] == []
     session = place.newest_session("restart")
-    log = place.host.log.read_text()
     # As the host's own sshd tells it (LogLevel VERBOSE).
-    line = re.search(rf"Accepted publickey .*ID (.+) \(serial {told['serial']}\) CA .*", log)
-    assert line is not None, log[-3000:]
+    accepted = re.compile(rf"Accepted publickey .*ID (.+) \(serial {told['serial']}\) CA .*")
+    line = eventually(lambda: accepted.search(place.host.log.read_text()))
+    assert line is not None
     assert line[1] == f"local:operator task=restart session={session}"
     assert str(told["key"]) in line[0]
 
@@ -127,7 +127,8 @@ def test_a_forced_command_has_a_certificate_for_itself(place: SshSetting) -> Non
     assert [one["force_command"] for one in told] == ["echo one", "echo 'two  words'", "cat"]  # type: ignore[index]
     assert len({str(one) for one in told}) == 3
     # The host itself says that it ran what the certificate forces.
-    assert "Starting session: forced-command (key-option) 'echo one'" in place.host.log.read_text()
+    said = "Starting session: forced-command (key-option) 'echo one'"
+    eventually(lambda: said in place.host.log.read_text(), f"no {said}")
 
 
 def test_files_and_terminals_of_a_forced_task(place: SshSetting) -> None:
@@ -149,9 +150,8 @@ def test_terminals_where_the_task_permits_them(place: SshSetting) -> None:
 def test_the_private_key_is_nowhere(place: SshSetting) -> None:
     place.ssh("restart", "echo x")
     place.recorded("restart")
-    for file in place.own.directory.rglob("*"):
-        if file.is_file():
-            assert b"OPENSSH PRIVATE KEY" not in file.read_bytes(), file
+    for file, content in place.written(place.own.directory):
+        assert b"OPENSSH PRIVATE KEY" not in content, file
 
 
 @pytest.mark.parametrize("task", ["looks", "forced"])

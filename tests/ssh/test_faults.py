@@ -12,6 +12,7 @@ import pytest
 
 from taskgate.model.event import EventKind
 from tests.hosts import Host, running_host
+from tests.patience import eventually
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
 TASK = """
@@ -32,7 +33,7 @@ def test_a_host_that_dies_is_told_and_reached_anew(tmp_path: Path) -> None:
             options = ("-o", f"ControlPath={path}")
             mark = host.mark()
             with setting.start("look", "sleep 60", *options, token="-") as running:
-                _until(lambda: host.commands_since(mark))
+                eventually(lambda: host.commands_since(mark))
                 host.drop_connections()
                 _, said = running.communicate(timeout=60)
             assert running.returncode == 125
@@ -57,9 +58,9 @@ def test_a_gateway_that_is_killed_has_recorded_what_ran(ssh_host: Host) -> None:
     with running_ssh_gate(ssh_host, TASK) as setting:
         mark = ssh_host.mark()
         with setting.start("look", "sleep 45") as running:
-            _until(lambda: ssh_host.commands_since(mark))
+            eventually(lambda: ssh_host.commands_since(mark))
             setting.own.kill()
-            running.communicate(timeout=30)
+            running.communicate(timeout=60)
         assert running.returncode == 255
         written = b"".join(p.read_bytes() for p in setting.own.recordings.rglob("*.tgr"))
         assert b'"sleep 45"' in written
@@ -70,7 +71,7 @@ def test_a_stop_drains_and_says_so(ssh_host: Host) -> None:
     with running_ssh_gate(ssh_host, TASK) as setting:
         mark = ssh_host.mark()
         with setting.start("look", "sleep 60") as running:
-            _until(lambda: ssh_host.commands_since(mark))
+            eventually(lambda: ssh_host.commands_since(mark))
             setting.own.signal(signal.SIGTERM)
             _, said = running.communicate(timeout=60)
         assert "the gateway is being stopped" in said
@@ -157,12 +158,3 @@ def _line(words: list[str]) -> str:
     from taskgate.protocols.ssh.shell import quote
 
     return " ".join(map(quote, words))
-
-
-def _until(true: "object", within_s: float = 30.0) -> None:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        if true():  # type: ignore[operator]
-            return
-        time.sleep(0.05)
-    pytest.fail("it did not come about")

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -64,7 +65,16 @@ for: {groups: [testers]}
 permit:
   - forward: ["127.0.0.1:*"]
   - listen: ["localhost:*"]
-limits: {bytes: 100kB, statement: 5s, idle: 4s}
+limits: {bytes: 100kB, statement: 10s, idle: 8s}
+---
+kind: Task
+name: idle
+resource: target
+for: {groups: [testers]}
+permit:
+  - forward: ["127.0.0.1:*"]
+  - listen: ["localhost:*"]
+limits: {idle: 3s}
 """
 
 # A program of the host's with a window: the first packet of X11, and what it is answered.
@@ -189,7 +199,7 @@ def test_the_host_picks_a_port_to_listen_on(place: SshSetting) -> None:
             assert ask(int(line.split()[2]), b"x") == b"x."
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
 
 
 def test_a_forwarding_that_is_cancelled_stops_listening(place: SshSetting) -> None:
@@ -250,8 +260,11 @@ def test_a_held_port_waits_and_a_refused_one_is_said_on_the_command_beside_it(
     place: SshSetting,
 ) -> None:
     at = free_port()
-    with place.start("asking", "sleep 30", "-R", f"{at}:127.0.0.1:9") as running:
+    mark = place.host.mark()
+    with place.start("asking", "sleep 60", "-R", f"{at}:127.0.0.1:9") as running:
         waiting = place.waiting("asking")
+        # Where it does not run yet there is nothing to say it on.
+        eventually(lambda: place.host.commands_since(mark))
         assert not connects(at)
         body = {"reason": "not today"}
         place.own.ask("lead", "POST", f"/v1/approvals/{waiting}/deny", body)
@@ -263,7 +276,7 @@ def test_a_held_port_waits_and_a_refused_one_is_said_on_the_command_beside_it(
             said += line
         assert not connects(at)
         running.terminate()
-        running.communicate(timeout=30)
+        running.communicate(timeout=60)
 
 
 def test_the_most_that_a_connection_may_answer(place: SshSetting) -> None:
@@ -285,17 +298,19 @@ def test_a_connection_may_be_open_so_long(place: SshSetting) -> None:
         serving(ticking) as server,
         local_forward(place, "limited", f"127.0.0.1:{server.port}") as port,
     ):
-        assert 20 < len(ask(port, b"")) < 400
+        began = time.monotonic()
+        assert 0 < len(ask(port, b"")) < 600
+        assert time.monotonic() - began > 10
     reached = of_kind(place, "limited", EventKind.LIMIT_REACHED)
-    assert "open longer than 5 s" in reached[0]["reason"]
+    assert "open longer than 10 s" in reached[0]["reason"]
 
 
 @pytest.mark.parametrize("way", [("-L", "{free}:127.0.0.1:9"), ("-R", "{free}:127.0.0.1:9")])
 def test_a_tunnel_that_nobody_uses_is_idle(place: SshSetting, way: tuple[str, str]) -> None:
     option, what = way
-    with tunnel(place, "limited", option, what.format(free=free_port())) as running:
+    with tunnel(place, "idle", option, what.format(free=free_port())) as running:
         assert running.wait(60) == 255
-    closed = of_kind(place, "limited", EventKind.SESSION_CLOSED)
+    closed = of_kind(place, "idle", EventKind.SESSION_CLOSED)
     assert closed[0]["reason"] == "idle"
 
 
@@ -304,15 +319,20 @@ def test_a_slow_reader_and_a_slow_target_cost_no_memory(place: SshSetting) -> No
         while True:
             client.sendall(b"x" * 65536)
 
+    over = threading.Event()
+
     def ignore(client: socket.socket) -> None:
-        time.sleep(8)
+        over.wait(60)
 
     for serve in (pour, ignore):
+        over.clear()
         with (
             serving(serve) as server,
+            contextlib.ExitStack() as ending,
             local_forward(place, "tunnels", f"127.0.0.1:{server.port}") as port,
             socket.create_connection(("127.0.0.1", port), timeout=60) as client,
         ):
+            ending.callback(over.set)
             before = place.resident()
             client.setblocking(False)
             end, sent = time.monotonic() + 5, 0
@@ -390,7 +410,7 @@ def test_an_agent_is_lent_for_as_long_as_its_command_runs(
         with place.start("lending", "sleep 30", *options, token="-", more=keys) as running:
             eventually(lambda: "ED25519" in place.host.run(ask_it))
             running.terminate()
-            running.communicate(timeout=30)
+            running.communicate(timeout=60)
 
 
 def test_windows_are_shown(place: SshSetting, tmp_path: Any) -> None:
@@ -399,8 +419,8 @@ def test_windows_are_shown(place: SshSetting, tmp_path: Any) -> None:
     real, seen = os.urandom(16), bytearray()
 
     def display(client: socket.socket) -> None:
-        while len(seen) < 48:
-            seen.extend(client.recv(100))
+        while len(seen) < 48 and (data := client.recv(100)):
+            seen.extend(data)
         client.sendall(b"welcome")
 
     program = place.home / "window"
@@ -463,9 +483,6 @@ async def test_connections_and_ports_count_as_channels(place: SshSetting) -> Non
             assert await asyncio.to_thread(ask, listener.get_port(), b"x") == b""
             process.close()
             await process.wait_closed()
-            until_free = 0
-            while not await asyncio.to_thread(ask, listener.get_port(), b"x"):
-                until_free += 1
-                assert until_free < 300
+            await asyncio.to_thread(eventually, lambda: ask(listener.get_port(), b"x"))
             for _, writer in held:
                 writer.close()

@@ -8,8 +8,9 @@ import pytest
 from taskgate.model.event import EventKind
 from taskgate.model.limits import MAX_HOST_ANSWER_BYTES
 from tests.hosts import Host
+from tests.patience import eventually
 from tests.ssh_setting import LEAD, SshSetting, running_ssh_gate, ssh_host
-from tests.ssh_terminal import typing
+from tests.terminals import gated_shell
 
 __all__ = ["ssh_host"]
 
@@ -31,16 +32,33 @@ hold:
     for: {groups: [leads], people: 1, within: 5m}
 ---
 kind: Task
+name: silent
+resource: target
+for: {groups: [testers]}
+permit:
+  - shell: [gated]
+hold:
+  - run: ["echo restart web-*"]
+    for: {groups: [leads], people: 1, within: 5m}
+limits: {idle: 6s}
+---
+kind: Task
 name: brief
 resource: target
 for: {groups: [testers]}
 permit:
   - shell: [gated]
-  - run: ["sleep *", "seq *", "echo well"]
-hold:
-  - run: ["echo restart web-*"]
-    for: {groups: [leads], people: 1, within: 5m}
-limits: {bytes: 2000, statement: 1s, idle: 4s}
+  - run: ["sleep *", "echo well"]
+limits: {statement: 5s}
+---
+kind: Task
+name: short
+resource: target
+for: {groups: [testers]}
+permit:
+  - shell: [gated]
+  - run: ["seq *", "echo well"]
+limits: {bytes: 2000}
 """
 
 
@@ -51,20 +69,20 @@ def place(ssh_host: Host) -> Iterator[SshSetting]:
 
 
 def test_lines_run_and_a_refusal_says_why(place: SshSetting) -> None:
-    with typing(place, "ops") as shell:
+    with gated_shell(place, "ops") as shell:
         shell.ready()
         assert shell.says("echo one  two") == "one two\n"
         refused = shell.says("rm -rf /tmp/x")
         assert "no rule of task ops permits it" in refused
         assert shell.says("echo $?") == "126\n"
         shell.type("exit\r")
-        assert shell.end() == 0, shell.seen
+        assert shell.ended() == 0, shell.seen
 
 
 def test_folder_and_variables_stay(place: SshSetting) -> None:
     top = place.home / "gated"
     place.host.run(f"mkdir -p {top}/sub && ln -sfn {top}/sub {top}/link")
-    with typing(place, "ops") as shell:
+    with gated_shell(place, "ops") as shell:
         shell.ready()
         shell.says(f"cd {top}/link")
         shell.shows(f"ops@target {top}/sub>")
@@ -86,7 +104,7 @@ def test_folder_and_variables_stay(place: SshSetting) -> None:
 
 
 def test_a_held_line_waits_and_runs_once_approved(place: SshSetting) -> None:
-    with typing(place, "ops") as shell:
+    with gated_shell(place, "ops") as shell:
         shell.ready()
         shell.type("echo restart web-1\r")
         waiting = place.waiting("ops")
@@ -97,28 +115,28 @@ def test_a_held_line_waits_and_runs_once_approved(place: SshSetting) -> None:
         waiting = place.waiting("ops")
         shell.wait_for("Ctrl-C gives it up")
         shell.does("\x03")
-        assert not place.is_waiting(waiting)
+        eventually(lambda: not place.is_waiting(waiting))
         assert shell.says("echo here") == "here\n"
 
 
 def test_ctrl_c_stops_a_command_and_not_the_shell(place: SshSetting) -> None:
-    with typing(place, "ops") as shell:
+    with gated_shell(place, "ops") as shell:
         shell.ready()
         mark = place.host.mark()
-        shell.type("sleep 600\r")
-        while not any("sleep 600" in one for one in place.host.commands_since(mark)):
-            pass
+        shell.type("sleep 6006\r")
+        eventually(lambda: any("sleep 6006" in one for one in place.host.commands_since(mark)))
         shell.does("\x03")
-        assert not place.host.runs("sleep 600")
+        eventually(lambda: not place.host.runs("sleep 6006"))
         assert shell.says("echo $?") == "130\n"
 
 
 def test_a_terminal_is_for_the_commands_that_the_task_names(place: SshSetting) -> None:
-    with typing(place, "ops", columns=90, rows=20) as shell:
+    with gated_shell(place, "ops", columns=90, rows=20) as shell:
         shell.ready()
         assert "/dev/pts/" in shell.says("tty")
         assert shell.says("stty size") == "20 90\n"
         shell.resize(70, 15)
+        place.resized("ops", 70, 15)
         shell.shows(">")
         assert shell.says("stty size") == "15 70\n"
         assert "not a tty" in shell.says("tty; id")
@@ -133,7 +151,7 @@ def test_lines_from_a_pipe_are_judged_in_turn(place: SshSetting) -> None:
 
 
 def test_completion_and_history(place: SshSetting) -> None:
-    with typing(place, "ops") as shell:
+    with gated_shell(place, "ops") as shell:
         shell.ready()
         shell.type("sys\t\t\t")
         shell.shows("> systemctl status web-")
@@ -148,15 +166,16 @@ def test_completion_and_history(place: SshSetting) -> None:
 
 
 def test_the_recording_has_what_the_client_saw_and_each_line(place: SshSetting) -> None:
-    with typing(place, "ops", columns=90, rows=20) as shell:
+    with gated_shell(place, "ops", columns=90, rows=20) as shell:
         shell.ready()
         shell.says("echo seen")
         shell.says("rm x")
         shell.says("tty")
         shell.resize(70, 15)
+        place.resized("ops", 70, 15)
         shell.shows(">")
         shell.type("\x04")
-        assert shell.end() == 0
+        assert shell.ended() == 0
     events = place.recorded("ops")
     asked = [f["text"] for k, f in events if k.startswith("request.") and "text" in f]
     assert asked == ["shell (gated)", "echo seen", "rm x", "tty"]
@@ -174,37 +193,40 @@ def test_the_recording_has_what_the_client_saw_and_each_line(place: SshSetting) 
 def test_a_gate_that_can_record_no_more_shows_and_runs_no_more(ssh_host: Host) -> None:
     with (
         running_ssh_gate(ssh_host, TASKS, people=(LEAD,)) as alone,
-        typing(alone, "ops") as shell,
+        gated_shell(alone, "ops") as shell,
     ):
         shell.ready()
         mark = ssh_host.mark()
         alone.limit_file_size()
         shell.type("echo unseen\r")
-        assert shell.end() != 0
+        assert shell.ended() != 0
         assert ssh_host.commands_since(mark) == []
 
 
 def test_a_shell_that_is_silent_ends_and_one_that_waits_for_people_does_not(
     place: SshSetting,
 ) -> None:
-    with typing(place, "brief") as shell:
+    with gated_shell(place, "silent") as shell:
         shell.ready()
         shell.type("echo restart web-1\r")
-        waiting = place.waiting("brief")
+        waiting = place.waiting("silent")
         shell.wait_for("Ctrl-C gives it up")
-        time.sleep(6)
+        time.sleep(8)
         place.own.ask("lead", "POST", f"/v1/approvals/{waiting}/approve", {"reason": "yes"})
-        shell.wait_for("restart web-1\r\n")
-        shell.wait_for("the session was silent for 4 s")
-        assert shell.end() != 0
+        assert shell.does().endswith("restart web-1\n")
+        shell.wait_for("the session was silent for 6 s")
+        assert shell.ended() != 0
 
 
 def test_a_limit_ends_the_line_and_not_the_shell(place: SshSetting) -> None:
-    with typing(place, "brief") as shell:
-        shell.ready()
-        assert "ran longer than 1 s" in shell.says("sleep 60")
-        assert "longer than 2000 bytes" in shell.says("seq 10000")
-        assert shell.says("echo well") == "well\n"
+    for task, line, said in (
+        ("brief", "sleep 60", "ran longer than 5 s"),
+        ("short", "seq 10000", "longer than 2000 bytes"),
+    ):
+        with gated_shell(place, task) as shell:
+            shell.ready()
+            assert said in shell.says(line)
+            assert shell.says("echo well") == "well\n"
 
 
 @pytest.mark.cap("MAX_HOST_ANSWER_BYTES")

@@ -1,12 +1,12 @@
 """Hosts behind other hosts: the gate goes through them, with each one's own credential and key."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from taskgate.model.event import EventKind
 from tests.hosts import Host, running_host
+from tests.patience import eventually
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
 
 __all__ = ["ssh_host"]
@@ -99,10 +99,7 @@ def test_nothing_stays_open_on_the_way(place: tuple[SshSetting, Host]) -> None:
     setting, bastion = place
     assert setting.ssh("on-target", "echo x").returncode == 0
     setting.recorded("on-target")
-    end = time.monotonic() + 60
-    while bastion.connections() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert bastion.connections() == 0
+    eventually(lambda: bastion.connections() == 0)
 
 
 def test_which_host_it_was_is_said(place: tuple[SshSetting, Host]) -> None:
@@ -125,9 +122,7 @@ def test_a_host_on_the_way_that_goes_down(place: tuple[SshSetting, Host]) -> Non
         options = ("-o", f"ControlPath={path}")
         mark = setting.host.mark()
         with setting.start("on-target", "sleep 60", *options, token="-") as running:
-            end = time.monotonic() + 60
-            while not setting.host.commands_since(mark) and time.monotonic() < end:
-                time.sleep(0.1)
+            eventually(lambda: setting.host.commands_since(mark))
             bastion.drop_connections()
             _, said = running.communicate(timeout=60)
         assert running.returncode == 125, said

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from taskgate.model.event import EventKind
 from tests.hosts import Host
 from tests.masking.samples import JWT, PEM
+from tests.patience import eventually
 from tests.readable import is_readable
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
@@ -190,9 +190,5 @@ def test_an_audit_finds_who_was_shown_which_kind(place: SshSetting) -> None:
     path = put(place, "found", f"{CARD}\n".encode())
     place.ssh("support", f"cat {path}")
     place.recorded("support")
-    for _ in range(600):
-        found = place.own.ask("operator", "GET", "/v1/audit/search?kind=credit_card&limit=1000")
-        if str(path) in str(found):
-            break
-        time.sleep(0.05)
-    assert str(path) in str(found)
+    search = "/v1/audit/search?kind=credit_card&limit=1000"
+    eventually(lambda: str(path) in str(place.own.ask("operator", "GET", search)))

@@ -217,8 +217,9 @@ class Feeder:
             # Verification is what tells of damage; here the readable part counts.
             _log.warning("index.unreadable", recording=name, why=error.message)
             position.over = True
-        except FileNotFoundError as error:
-            raise NotFound(f"the recording {name} was moved meanwhile") from error
+        except FileNotFoundError:
+            # It was moved between being found and opened, so nothing of it was read.
+            return self._read(name, position)
         return list(latest.values()), False
 
 

@@ -457,6 +457,9 @@ class SshSession:
                     channel.exit(status_of(error))
             self._line.disconnect(error.message)
         if self._host is not None:
+            if error is not None:
+                # A client that merely went away may have left something to go on.
+                self._host.end()
             self._host.close()
         self._spawn(self._around.closed(self, why))
 

@@ -240,6 +240,11 @@ class _Forced:
                 self._carrying = host
             return self._carrying
 
+    def end(self) -> None:
+        """See `conversation.Host`."""
+        for host in self._open:
+            host.end()
+
     def close(self) -> None:
         self.alive = False
         for host in self._open:

@@ -103,7 +103,21 @@ def read_session(directory: Path, recording: str) -> Iterator[Entry]:
         NotFound: there is none.
         Unreadable: as `read_recording`.
     """
-    return read_recording(layout.find_recording(directory, recording))
+    return _wherever(directory, recording, layout.find_recording(directory, recording))
+
+
+def _wherever(directory: Path, recording: str, path: Path) -> Iterator[Entry]:
+    """What was found open may be sealed, and what was sealed packed, before it is opened here."""
+    while True:
+        try:
+            yield from read_recording(path)
+            return
+        except NotFound:
+            # Only opening raises it: nothing was read yet.
+            moved = layout.find_recording(directory, recording)
+            if moved == path:
+                raise
+            path = moved
 
 
 def list_recordings(directory: Path) -> Iterator[Path]:

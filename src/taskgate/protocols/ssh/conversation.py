@@ -365,6 +365,10 @@ class Host(Protocol):
     @property
     def alive(self) -> bool: ...
 
+    def end(self) -> None:
+        """Ends what runs there: without a terminal it would outlive the connection."""
+        ...
+
     def close(self) -> None: ...
 
 

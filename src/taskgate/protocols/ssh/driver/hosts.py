@@ -59,6 +59,7 @@ class HostConnection:
         self._where = _where(resource, through)
         # The channels that lend something to the host while they run.
         self._lenders: dict[ClientSide, Start] = {}
+        self._running: set[HostSide] = set()
         # asyncssh would give the host what this machine has.
         vars(connection).update(
             _process_auth_agent_at_openssh_dot_com_open=self._agent_wanted,
@@ -78,6 +79,7 @@ class HostConnection:
         if stream is not None:
             client.stream = stream
             stream.attach(side)
+        self._running.add(side)
         try:
             if start.agent or start.x11 is not None:
                 self._lenders[lender] = start
@@ -94,6 +96,7 @@ class HostConnection:
             ) from None
         finally:
             self._lenders.pop(lender, None)
+            self._running.discard(side)
             side.close()
 
     def _agent_wanted(self, packet: Any) -> Any:
@@ -184,6 +187,11 @@ class HostConnection:
     @property
     def alive(self) -> bool:
         return not self._connection.is_closed()
+
+    def end(self) -> None:
+        """See `conversation.Host`."""
+        for side in self._running:
+            side.close()
 
     def close(self) -> None:
         self._connection.abort()
