@@ -13,6 +13,7 @@ from taskgate.model.errors import StoreUnavailable
 from taskgate.model.event import Event, EventKind
 from taskgate.model.grant import SessionInfo
 from taskgate.model.identity import Identity
+from taskgate.recording import layout
 from taskgate.recording.journal import Journal
 from taskgate.recording.layout import days_from
 from taskgate.recording.recording import Recording
@@ -170,6 +171,25 @@ async def test_a_session_that_came_and_went_between_two_rounds_is_fed(
         short.seal(NOW + 2)
         await feeder.catch_up()
     assert index.objects() == ["shop.t0", "shop.t1", "shop.t2"]
+
+
+async def test_one_that_is_sealed_while_it_is_looked_for_is_fed_in_that_round(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = MemoryIndex()
+    feeder = Feeder(journal.directory, index, tmp_path)
+    recording = opened(journal, "s-1")
+    read(recording, 1, "shop.a")
+    find = layout.find_recording
+
+    def sealed_just_then(directory: Path, name: str) -> Path:
+        path = find(directory, name)
+        recording.seal(NOW + 2)
+        return path
+
+    monkeypatch.setattr(layout, "find_recording", sealed_just_then)
+    await feeder.catch_up()
+    assert index.objects() == ["shop.a"]
 
 
 async def test_one_that_came_and_went_while_the_store_failed_is_fed_later(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.model.errors import NotFound, Unreadable
+from taskgate.recording import layout
 from taskgate.recording.reader import Follower, list_recordings, read_recording, read_session
 
 from .build import TUESDAY, journal, permitted, record, sealed_file
@@ -20,6 +21,18 @@ def test_a_session_reads_alike_open_sealed_and_packed(tmp_path: Path) -> None:
     assert sealed_file(tmp_path, "s1").suffix == ".zst"
     sealed = [(e.number, e.kind, e.facts) for e in read_session(tmp_path, "s1")]
     assert sealed[:-1] == while_open
+
+
+def test_one_that_is_sealed_and_packed_while_it_is_looked_for_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = journal(tmp_path, packed=True)
+    record(log, "s1").seal(TUESDAY + 60)
+    log.close(TUESDAY + 61)
+    packed = sealed_file(tmp_path, "s1")
+    looks = iter((layout.open_path(tmp_path, "s1"), packed.with_name("s1.tgr"), packed))
+    monkeypatch.setattr(layout, "find_recording", lambda *_: next(looks))
+    assert len(list(read_session(tmp_path, "s1"))) == 8
 
 
 def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:

@@ -199,7 +199,18 @@ class Feeder:
 
     def _read(self, name: str, position: _Position) -> tuple[list[AuditEntry], bool]:
         """The entries of some more events, and whether there may be others behind them."""
-        path = layout.find_recording(self._directory, name)
+        moved = 0
+        while True:
+            path = layout.find_recording(self._directory, name)
+            try:
+                return self._read_from(path, position)
+            except FileNotFoundError as error:
+                moved += 1
+                if moved > layout.MOVES:
+                    raise NotFound(f"the recording {name} was moved meanwhile") from error
+
+    def _read_from(self, path: Path, position: _Position) -> tuple[list[AuditEntry], bool]:
+        """Raises: FileNotFoundError where it has just been moved; then nothing was read."""
         latest: dict[tuple[int, int], AuditEntry] = {}
         try:
             for text, end in _lines_from(path, position.size):
@@ -215,10 +226,9 @@ class Feeder:
                     return list(latest.values()), True
         except Unreadable as error:
             # Verification is what tells of damage; here the readable part counts.
+            name = layout.recording_of(path)
             _log.warning("index.unreadable", recording=name, why=error.message)
             position.over = True
-        except FileNotFoundError as error:
-            raise NotFound(f"the recording {name} was moved meanwhile") from error
         return list(latest.values()), False
 
 

@@ -23,6 +23,8 @@ EVIDENCE_SUFFIX = ".torn"
 OPEN_DIR = "open"
 HEADS_FILE = "heads.tgr"
 LOCK_FILE = "lock"
+# Sealing and packing each give a recording another place, once.
+MOVES = 2
 _DAY = re.compile(r"\d{4}/\d{2}/\d{2}")
 _HEADS_PART = re.compile(r"heads-(\d{6,})\.tgr")
 

@@ -97,13 +97,24 @@ class _Chain:
 
 
 def read_session(directory: Path, recording: str) -> Iterator[Entry]:
-    """The entries of the recording with this id, wherever it lies below the audit directory.
+    """The entries of the recording with this id, wherever it lies below the audit directory, and
+    though it is moved between the look and the opening.
 
     Raises:
         NotFound: there is none.
         Unreadable: as `read_recording`.
     """
-    return read_recording(layout.find_recording(directory, recording))
+    moved = 0
+    while True:
+        path = layout.find_recording(directory, recording)
+        try:
+            # Only its opening can find nothing: an open file stays what it is.
+            yield from read_recording(path)
+            return
+        except NotFound:
+            moved += 1
+            if moved > layout.MOVES:
+                raise
 
 
 def list_recordings(directory: Path) -> Iterator[Path]:
