@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 from argon2 import PasswordHasher
 
+from taskgate.demo.cluster import free_port
 from taskgate.gateway.config import load_config
 from taskgate.gateway.foundation import open_state
 from taskgate.model.account import User
@@ -23,6 +23,7 @@ from taskgate.model.approval import Approval
 from taskgate.model.decision import ApprovalDemand
 from taskgate.model.ids import new_id
 from taskgate.policy.load import load_dir
+from tests.patience import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[2]
 PEOPLE: Mapping[str, tuple[str, ...]] = {
@@ -121,8 +122,14 @@ class Gate:
 
     def postgres_port(self) -> int:
         """Where PostgreSQL clients connect, as the log of the newest start has it."""
-        starts = [line for line in self.log.splitlines() if '"gateway.started"' in line]
-        return int(json.loads(starts[-1])["postgres_port"])
+
+        def start() -> str:
+            # A moment after it answers; until then the log tells of the start before.
+            *_, newest = self.log.split('"gateway.stopped"')
+            lines = [one for one in newest.splitlines(keepends=True) if '"gateway.started"' in one]
+            return lines[-1] if lines and lines[-1].endswith("\n") else ""
+
+        return int(json.loads(eventually(start, "it did not start"))["postgres_port"])
 
     def token(self, who: str) -> str:
         """The API token of one of PEOPLE."""
@@ -138,7 +145,7 @@ class Gate:
         headers = {"Authorization": f"Bearer {self.token(who)}"} if who else {}
         context = ssl.create_default_context(cafile=str(self.ca))
         return httpx.Client(
-            base_url=self.url, verify=context, headers=headers, timeout=20, trust_env=False
+            base_url=self.url, verify=context, headers=headers, timeout=PATIENCE_S, trust_env=False
         )
 
     def call(self, who: str | None, method: str, path: str, body: object = None) -> httpx.Response:
@@ -201,7 +208,7 @@ class Gate:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.hang_up()
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 async def start_gate(
@@ -214,7 +221,7 @@ async def start_gate(
     limits: Mapping[str, float] | None = None,
 ) -> Gate:
     """Starts a gateway in `folder`, with `people` in its store, and with other `limits` if any."""
-    port = _free_port()
+    port = free_port()
     if policy:
         (folder / "policy").mkdir(exist_ok=True)
         (folder / "policy" / "all.yaml").write_text(policy_text)
@@ -235,8 +242,7 @@ async def start_gate(
     try:
         wait_ready(gate)
     except BaseException:
-        gate.process.kill()
-        gate.process.wait()
+        gate.stop(signal.SIGKILL)
         raise
     return gate
 
@@ -273,9 +279,3 @@ def wait_ready(gate: Gate, timeout_s: float = 60.0) -> None:
             pass
         time.sleep(0.05)
     raise AssertionError(f"not up after {timeout_s} s:\n{gate.log}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
