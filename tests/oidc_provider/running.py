@@ -1,6 +1,7 @@
 """The certified provider from npm, as a process of this run's own."""
 
 import base64
+import fcntl
 import hashlib
 import os
 import re
@@ -82,7 +83,9 @@ class RealProvider:
         secret = ("taskgate", CLIENT_SECRET) if client == "taskgate" else None
         if secret is None:
             form["client_id"] = client
-        answer = httpx.post(f"{self.issuer}/token", data=form, auth=secret, trust_env=False)
+        answer = httpx.post(
+            f"{self.issuer}/token", data=form, auth=secret, trust_env=False, timeout=20
+        )
         found: dict[str, str] = answer.json()
         return found
 
@@ -93,6 +96,7 @@ class RealProvider:
             data={"grant_type": "client_credentials", "resource": AUDIENCE},
             auth=("robot", "a-robots-secret"),
             trust_env=False,
+            timeout=20,
         )
         return str(answer.json()["access_token"])
 
@@ -124,6 +128,15 @@ def modules() -> Path:
         pytest.skip("node and npm are not installed: apt-get install nodejs npm")
     lock = (HERE / "package-lock.json").read_bytes()
     folder = ROOT / ".cache" / f"oidc_provider-{hashlib.sha256(lock).hexdigest()[:12]}"
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as alone:
+        # The others of a run may need it just now, too.
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
     if not (folder / "installed").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -136,7 +149,6 @@ def modules() -> Path:
         if done.returncode:
             pytest.fail(f"npm ci failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         (folder / "installed").touch()
-    return folder
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tests.saml_provider.keys import write_pair
 
 HERE = Path(__file__).parent
 PROGRAM = Path("/usr/share/simplesamlphp/www")
-_START_S = 30.0
+_START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
