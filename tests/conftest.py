@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from taskgate.demo import cluster
 from tests.servers import MAJORS, Server, Servers
 
 # A change passes or fails by what it is: the same examples each time, however slow the machine.
@@ -15,6 +16,11 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("check"), derandomize=False)
 settings.load_profile(os.environ.get("TASKGATE_HYPOTHESIS", "check"))
+
+# Workers look for free ports at the same time: each has its own to find.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+cluster._PORTS = cluster._PORTS[_WORKER::_WORKERS]
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.02
 _PORTS = range(20_000, 32_768)
+# Whoever was given one may not listen on it yet.
+_given: deque[int] = deque(maxlen=1_000)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -142,12 +145,16 @@ def runnable_by(account: Account, found: Installation, spare: Path) -> Installat
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago, below those that connections
-    going out are given (ip(7), ip_local_port_range): one of these could take it meanwhile."""
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago, and that was not the answer
+    shortly before; below those that connections going out are given (ip(7),
+    ip_local_port_range): one of these could take it meanwhile."""
     while True:
+        port = secrets.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
-            return int(probe.getsockname()[1])
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.append(port)
+                return port
 
 
 def _stop_with_parent() -> None:  # runs in the child, between fork and exec
