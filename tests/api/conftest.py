@@ -20,5 +20,4 @@ def own_gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """A gateway for one test alone, which may break it."""
     running = asyncio.run(start_gate(tmp_path_factory.mktemp("own")))
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    running.stop()

@@ -23,7 +23,7 @@ from taskgate.model.approval import Approval
 from taskgate.model.decision import ApprovalDemand
 from taskgate.model.ids import new_id
 from taskgate.policy.load import load_dir
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[2]
 PEOPLE: Mapping[str, tuple[str, ...]] = {
@@ -122,8 +122,14 @@ class Gate:
 
     def postgres_port(self) -> int:
         """Where PostgreSQL clients connect, as the log of the newest start has it."""
-        starts = [line for line in self.log.splitlines() if '"gateway.started"' in line]
-        return int(json.loads(starts[-1])["postgres_port"])
+
+        def start() -> str:
+            # A moment after it answers; until then the log tells of the start before.
+            *_, newest = self.log.split('"gateway.stopped"')
+            lines = [one for one in newest.splitlines(keepends=True) if '"gateway.started"' in one]
+            return lines[-1] if lines and lines[-1].endswith("\n") else ""
+
+        return int(json.loads(eventually(start, "it did not start"))["postgres_port"])
 
     def token(self, who: str) -> str:
         """The API token of one of PEOPLE."""
@@ -237,8 +243,7 @@ async def start_gate(
     try:
         wait_ready(gate)
     except BaseException:
-        gate.process.kill()
-        gate.process.wait()
+        gate.stop(signal.SIGKILL)
         raise
     return gate
 

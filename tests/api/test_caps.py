@@ -13,10 +13,11 @@ import pytest
 from taskgate.identity.scim.schemas import GROUP, USER
 from tests.api.gate import POLICY, Gate, password_of, start_gate
 from tests.api.test_scim import TOKEN, change, make, provider
+from tests.patience import PATIENCE_S, eventually, within
 
+# Apart from the others, which must not be cut off by these on a busy machine.
+HASTY = {"API_HEAD_TIMEOUT_S": 3.0, "API_BODY_TIMEOUT_S": 2.0}
 LOW = {
-    "API_HEAD_TIMEOUT_S": 3.0,
-    "API_BODY_TIMEOUT_S": 2.0,
     "MAX_API_CONNECTIONS": 12,
     "MAX_API_STREAMS_PER_PERSON": 2,
     "MAX_EXCHANGES_PER_SOURCE_PER_MIN": 3,
@@ -26,7 +27,6 @@ LOW = {
     "MAX_SCIM_MEMBERS": 2,
     "MAX_SCIM_RESOURCES": 5,
 }
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,13 @@ def low(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     (folder / "scim.token").chmod(0o600)
     more = "scim: {token: {file: scim.token}}\n"
     gate = asyncio.run(start_gate(folder, more=more, limits=LOW, policy_text=POLICY))
+    yield gate
+    gate.stop()
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    gate = asyncio.run(start_gate(tmp_path_factory.mktemp("hasty"), limits=HASTY))
     yield gate
     gate.stop()
 
@@ -61,32 +68,44 @@ def answered(connection: ssl.SSLSocket) -> bytes:
 
 @pytest.mark.cap("API_HEAD_TIMEOUT_S")
 @pytest.mark.parametrize("sent", ["", "GET /healthz HTTP/1.1\r\nHost: lo"])
-def test_half_a_head_is_waited_for_so_long_and_no_longer(low: Gate, sent: str) -> None:
-    with raw(low) as connection:
-        began = time.monotonic()
-        connection.sendall(sent.encode())
-        assert answered(connection) == b""
-        assert time.monotonic() - began < 10
-    with raw(low) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
-        time.sleep(0.5)
-        connection.sendall(b"Connection: close\r\n\r\n")
-        assert b" 200 " in answered(connection)
+def test_half_a_head_is_waited_for_so_long_and_no_longer(hasty: Gate, sent: str) -> None:
+    def cut_s() -> float:
+        with raw(hasty) as connection:
+            began = time.monotonic()
+            connection.sendall(sent.encode())
+            assert answered(connection) == b""
+            return time.monotonic() - began
+
+    def waited_for() -> bool:
+        with raw(hasty) as connection, contextlib.suppress(ConnectionError, ssl.SSLError):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+            time.sleep(0.5)
+            connection.sendall(b"Connection: close\r\n\r\n")
+            return b" 200 " in answered(connection)
+        return False
+
+    within(10, cut_s)
+    eventually(waited_for)
 
 
 @pytest.mark.cap("API_BODY_TIMEOUT_S")
-def test_half_a_body_is_waited_for_so_long_and_no_longer(low: Gate) -> None:
+def test_half_a_body_is_waited_for_so_long_and_no_longer(hasty: Gate) -> None:
     head = (
         "POST /v1/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     )
-    with raw(low) as connection:
-        began = time.monotonic()
-        connection.sendall(head.encode() + b'{"name": "a')
-        told = answered(connection)
-        assert time.monotonic() - began < 10
-    assert b" 408 " in told
-    assert b"too slowly" in told
+
+    def cut_s() -> float:
+        with raw(hasty) as connection:
+            began = time.monotonic()
+            connection.sendall(head.encode() + b'{"name": "a')
+            told = answered(connection)
+            took_s = time.monotonic() - began
+        assert b" 408 " in told
+        assert b"too slowly" in told
+        return took_s
+
+    within(10, cut_s)
 
 
 @pytest.mark.cap("MAX_API_CONNECTIONS")
@@ -97,12 +116,12 @@ def test_more_connections_than_that_are_told_to_come_back(low: Gate) -> None:
         for _ in range(12):
             stack.enter_context(raw(low))
         assert low.call("ann", "GET", "/v1/me").status_code == 503
-    low.hang_up()
-    end = time.monotonic() + PATIENCE_S
-    while low.call("ann", "GET", "/v1/me").status_code != 200:
-        assert time.monotonic() < end
+
+    def served() -> bool:
         low.hang_up()
-        time.sleep(0.1)
+        return low.call("ann", "GET", "/v1/me").status_code == 200
+
+    eventually(served)
 
 
 @pytest.mark.cap("MAX_API_STREAMS_PER_PERSON")
@@ -131,7 +150,7 @@ def test_maps_and_reports_have_so_many_lines(low: Gate) -> None:
     context = ssl.create_default_context(cafile=str(low.ca))
     for last in (2, 3, 4):
         transport = httpx.HTTPTransport(verify=context, local_address=f"127.0.0.{last}")
-        with httpx.Client(transport=transport, trust_env=False) as client:
+        with httpx.Client(transport=transport, timeout=PATIENCE_S, trust_env=False) as client:
             body = {"name": "bob", "password": password_of("bob")}
             url = low.url.replace("localhost", "127.0.0.1")
             assert client.post(f"{url}/v1/login", json=body).status_code == 200

@@ -15,6 +15,7 @@ from scim2_tester import Status, check_server
 
 from taskgate.identity.scim.schemas import DEPARTURE, ENTERPRISE, GROUP, USER
 from tests.api.gate import Gate, start_gate
+from tests.patience import PATIENCE_S
 
 TOKEN = "a-provider-s-secret-of-40-characters-....."
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -48,7 +49,7 @@ def scim(scim_gate: Gate) -> Iterator[httpx.Client]:
 def provider(gate: Gate, token: str = TOKEN) -> httpx.Client:
     context = ssl.create_default_context(cafile=str(gate.ca))
     return httpx.Client(
-        base_url=f"{gate.url}/scim/v2", verify=context, timeout=20, trust_env=False,
+        base_url=f"{gate.url}/scim/v2", verify=context, timeout=PATIENCE_S, trust_env=False,
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/scim+json"},
     )  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_a_compliance_suite_finds_nothing(tmp_path_factory: pytest.TempPathFacto
     with gate_with_scim(tmp_path_factory.mktemp("suite")) as gate:
         context = ssl.create_default_context(cafile=str(gate.ca))
         with httpx2.Client(
-            base_url=f"{gate.url}/scim/v2", verify=context, timeout=20,
+            base_url=f"{gate.url}/scim/v2", verify=context, timeout=PATIENCE_S,
             headers={"Authorization": f"Bearer {TOKEN}"},
         ) as http:  # fmt: skip
             client = SyncSCIMClient(http)

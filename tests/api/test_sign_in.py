@@ -5,6 +5,8 @@ import time
 import pytest
 
 from tests.api.gate import Gate, password_of
+from tests.patience import within
+from tests.recorded import recorded_text
 
 LOGIN = "/v1/login"
 
@@ -49,17 +51,21 @@ def test_a_wrong_name_takes_as_long_as_a_wrong_password(own_gate: Gate) -> None:
         own_gate.call(None, "POST", LOGIN, {"name": name, "password": "wrong"})
         return time.perf_counter() - began
 
+    def times_longer() -> float:
+        # Few, since soon none of a source's tries is looked at any more.
+        known = min(took(name) for name in ("ann", "bob"))
+        unknown = min(took(f"ghost-{number}") for number in range(2))
+        return max(known / unknown, unknown / known)
+
     took("warm-up")
-    known = sorted(took(name) for name in ("ann", "bob", "lea", "lou"))
-    unknown = sorted(took(f"ghost-{number}") for number in range(4))
-    assert 0.3 < known[1] / unknown[1] < 3.0
+    within(3.0, times_longer)
 
 
 @pytest.mark.cap("MAX_LOGINS_PER_NAME_PER_MIN")
 def test_guessing_at_one_name_is_slowed_down_then_refused(own_gate: Gate) -> None:
     statuses = [
         own_gate.call(None, "POST", LOGIN, {"name": "ann", "password": f"guess {n}"}).status_code
-        for n in range(14)
+        for n in range(30)
     ]
     assert set(statuses[:5]) == {401}
     assert 429 in statuses
@@ -83,8 +89,7 @@ def test_guessing_at_many_names_from_one_place_is_refused(own_gate: Gate) -> Non
 def test_a_failed_sign_in_is_recorded_without_what_was_typed(own_gate: Gate) -> None:
     own_gate.call(None, "POST", LOGIN, {"name": "ann", "password": "hunter2-typed"})
     own_gate.call(None, "POST", LOGIN, {"name": "my-password-in-the-name", "password": "x"})
-    recordings = list((own_gate.folder / "state/recordings").rglob("*.tgr"))
-    text = "".join(path.read_text() for path in recordings)
+    text = recorded_text(own_gate.folder / "state/recordings")
     assert '"login.failed"' in text
     assert "hunter2-typed" not in text
     assert "my-password-in-the-name" not in text
@@ -125,9 +130,7 @@ def test_secrets_never_reach_the_log_or_the_recordings(gate: Gate) -> None:
     issued = gate.call(
         "ann", "POST", "/v1/grants", {"task": "sales-report", "reason": "a test"}
     ).json()
-    everything = gate.log + "".join(
-        path.read_text() for path in (gate.folder / "state/recordings").rglob("*.tgr")
-    )
+    everything = gate.log + recorded_text(gate.folder / "state/recordings")
     for secret in (issued["token"], gate.token("ann"), password_of("ann")):
         assert secret not in everything
     database = (gate.folder / "state/taskgate.db").read_bytes()

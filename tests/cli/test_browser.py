@@ -10,6 +10,7 @@ import pytest
 
 from taskgate.cli.browser import Landing
 from taskgate.cli.exits import Stop
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def landing() -> Iterator[Landing]:
 
 def get(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -43,7 +44,7 @@ def test_only_the_right_state_ends_the_wait(landing: Landing) -> None:
 
     thread = threading.Thread(target=browse)
     thread.start()
-    returned = landing.wait("right", 20)
+    returned = landing.wait("right", PATIENCE_S)
     thread.join()
     assert (returned.code, returned.iss) == ("c1", "https://x")
     assert statuses == [400, 400, 400, 400, 400, 404, 404, 200]
@@ -54,7 +55,7 @@ def test_a_refusal_is_said(landing: Landing) -> None:
     thread = threading.Thread(target=get, args=(url,))
     thread.start()
     with pytest.raises(Stop, match="access_denied31m"):
-        landing.wait("right", 20)
+        landing.wait("right", PATIENCE_S)
     thread.join()
 
 
@@ -62,7 +63,7 @@ def test_nobody_comes(landing: Landing) -> None:
     began = time.monotonic()
     with pytest.raises(Stop, match="nobody signed in"):
         landing.wait("right", 0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_it_listens_on_loopback_only(landing: Landing) -> None:

@@ -21,6 +21,7 @@ from taskgate.cli.output import one_line, span
 from taskgate.cli.profile import Profile
 from taskgate.cli.times import day_of, moment_of, seconds_of
 from taskgate.model.errors import BadConfig, Conflict, Denied, NotAuthenticated, NotFound
+from tests.patience import PATIENCE_S, within
 
 runner = CliRunner()
 NOW = datetime.datetime(2026, 3, 12, 15, 30).timestamp()  # a Thursday
@@ -229,7 +230,7 @@ def test_the_command_starts_fast_because_it_imports_little() -> None:
         f"import sys, taskgate.cli.main\nprint([m for m in {heavy.split()!r} if m in sys.modules])"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert found.stdout.strip() == "[]"
 
@@ -237,7 +238,7 @@ def test_the_command_starts_fast_because_it_imports_little() -> None:
 def test_a_policy_folder_is_checked_without_a_gateway(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("kind: Tusk\n")
     command = [sys.executable, "-m", "taskgate.cli.main", "policy", "check", str(tmp_path)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert found.returncode == Exit.INVALID
     assert "a.yaml:1" in found.stderr
     assert "Traceback" not in found.stderr
@@ -245,14 +246,17 @@ def test_a_policy_folder_is_checked_without_a_gateway(tmp_path: Path) -> None:
 
 def test_without_a_sign_in_commands_say_what_to_do(folder: Path) -> None:
     command = [sys.executable, "-m", "taskgate.cli.main", "tasks"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert found.returncode == Exit.USAGE
     assert "taskgate login --server" in found.stderr
 
 
 def test_time_is_not_lost_at_start() -> None:
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "taskgate.cli.main", "--version"]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    def started_s() -> float:
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "taskgate.cli.main", "--version"]
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        return time.perf_counter() - began
+
     # Some 0.2 s on an idle machine; a busy one gets room.
-    assert time.perf_counter() - began < 3
+    within(3, started_s)

@@ -87,6 +87,14 @@ permit:
   - call: [pg_catalog.nextval]
 ---
 kind: Task
+name: sized
+resource: target
+for: {groups: [testers]}
+permit:
+  - select: [shop.orders]
+limits: {rows: 50, bytes: 100kB}
+---
+kind: Task
 name: limited
 resource: target
 for: {groups: [testers]}

@@ -17,6 +17,8 @@ from tests.end_to_end.conftest import Setting
 from tests.gates import running_gate
 from tests.identity.oidc.issuing import Issuing, issuing, rsa_key
 from tests.oidc_provider.running import CLIENT_SECRET, RealProvider, real_provider
+from tests.patience import PATIENCE_S
+from tests.recorded import recorded_text
 from tests.servers import Server, Servers
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +86,10 @@ class Outside:
     def api(self, token: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         trusting = ssl.create_default_context(cafile=str(self.setting.gate.own.ca_file))
-        return httpx.Client(base_url=self.url, verify=trusting, headers=headers, trust_env=False)
+        return httpx.Client(
+            base_url=self.url, verify=trusting, headers=headers, trust_env=False,
+            timeout=PATIENCE_S,
+        )  # fmt: skip
 
     def cli(
         self, who: str, *arguments: str, more: Mapping[str, str] | None = None
@@ -123,8 +128,7 @@ class Outside:
         return self.platform.token(**(claims | changed))
 
     def events(self) -> str:
-        recordings = self.setting.gate.own.recordings
-        return "".join(path.read_text() for path in recordings.rglob("*.tgr"))
+        return recorded_text(self.setting.gate.own.recordings)
 
     def live_grants(self) -> list[dict[str, Any]]:
         found = self.setting.gate.own.ask("auditor", "GET", "/v1/grants?all=true")

@@ -13,6 +13,8 @@ import httpx
 from taskgate.demo.gate import Person
 from tests.end_to_end.conftest import Setting
 from tests.gates import running_gate
+from tests.patience import PATIENCE_S
+from tests.recorded import recorded_text
 from tests.saml_provider.running import Browser, RealProvider, real_provider
 from tests.servers import Server, Servers
 
@@ -62,7 +64,10 @@ class Corp:
     def api(self, token: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         trusting = ssl.create_default_context(cafile=self.ca_file)
-        return httpx.Client(base_url=self.url, verify=trusting, headers=headers, trust_env=False)
+        return httpx.Client(
+            base_url=self.url, verify=trusting, headers=headers, trust_env=False,
+            timeout=PATIENCE_S,
+        )  # fmt: skip
 
     def cli(self, who: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         own = self.setting.gate.own
@@ -82,8 +87,7 @@ class Corp:
         )  # fmt: skip
 
     def events(self) -> str:
-        recordings = self.setting.gate.own.recordings
-        return "".join(path.read_text() for path in recordings.rglob("*.tgr"))
+        return recorded_text(self.setting.gate.own.recordings)
 
 
 @contextmanager

@@ -165,11 +165,11 @@ def test_whoever_is_named_gets_in_loudly_and_stays_under_review(
     assert alerts(place, "ops", one["id"]) == []
     eventually(lambda: any(got["subject"] == one["id"] for got in receiver.got))
     assert receiver.unsigned == 0
-    log = place.gate.own.log.read_text()
+    log = place.gate.own.log
     assert any(
         json.loads(line)["level"] == "critical" and json.loads(line)["subject"] == one["id"]
-        for line in log.splitlines()
-        if '"alert"' in line
+        for line in log.read_text().splitlines()
+        if '"alert"' in line and line.endswith("}")
     )
     found = ask(place, "aud", "/v1/audit/search?task=repair&limit=1000")["entries"]
     told = {row["event"] for row in found}
@@ -204,11 +204,11 @@ def test_one_person_has_so_many_requests_open_and_no_more(place: Setting) -> Non
 
 def test_a_grant_by_break_glass_ends_when_it_is_revoked(place: Setting) -> None:
     done = break_glass(place, "oncall", "repair")
-    connection = place.connect("repair", done["issued"]["token"])
     grant = done["issued"]["grant"]["id"]
-    ask(place, "sec", f"/v1/grants/{grant}/revoke", {"why": "false alarm"})
-    with pytest.raises(psycopg.Error):
-        connection.execute(ORDERS)
+    with place.connect("repair", done["issued"]["token"]) as connection:
+        ask(place, "sec", f"/v1/grants/{grant}/revoke", {"why": "false alarm"})
+        with pytest.raises(psycopg.Error):
+            connection.execute(ORDERS)
     with pytest.raises(psycopg.OperationalError):
         place.connect("repair", done["issued"]["token"])
     # What was done is reviewed though it is over.
@@ -288,10 +288,6 @@ def test_an_overdue_review_is_told_in_every_place(place: Setting, receiver: Rece
 
 def test_the_command_waits_for_the_second_person(place: Setting) -> None:
     own = place.gate.own
-    waiting = subprocess.Popen(
-        [*own.program, "break-glass", "wages", "--reason", "payroll is stuck"],
-        env=own.surroundings("oncall"), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
 
     def asked() -> list[str]:
         return [
@@ -300,13 +296,16 @@ def test_the_command_waits_for_the_second_person(place: Setting) -> None:
             if one["may_decide"] and one["reason"] == "payroll is stuck"
         ]
 
-    try:
-        eventually(lambda: bool(asked()))
-        agreed = own.command("lead", "approve", asked()[0])
-        assert agreed.returncode == 0, agreed.stderr
-        said, told = waiting.communicate(timeout=60)
-    finally:
-        waiting.kill()
+    with subprocess.Popen(
+        [*own.program, "break-glass", "wages", "--reason", "payroll is stuck"],
+        env=own.surroundings("oncall"), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as waiting:  # fmt: skip
+        try:
+            agreed = own.command("lead", "approve", eventually(asked)[0])
+            assert agreed.returncode == 0, agreed.stderr
+            said, told = waiting.communicate(timeout=60)
+        finally:
+            waiting.kill()
     assert waiting.returncode == 0, told
     assert "waiting for 1 of group leads, group on-call" in told
     assert said.startswith("grant g-")

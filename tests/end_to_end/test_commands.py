@@ -14,8 +14,10 @@ from taskgate.demo.gate import Person
 from tests.end_to_end.conftest import ADMIN, ANALYST, TASKS, Setting
 from tests.end_to_end.test_holds import STATUS, UPDATE, running, waiting
 from tests.gates import running_gate
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, within
 from tests.servers import Server
+
+PAUSE_S = 3.0
 
 
 def found(setting: Setting, *arguments: str) -> list[dict[str, Any]]:
@@ -47,30 +49,32 @@ def test_a_session_is_replayed_at_its_pace_or_at_once_and_that_is_recorded(
 ) -> None:
     with setting.connect_as("analyst", "report") as connection:
         connection.execute("SELECT 'the first', email FROM shop.customers WHERE id = 33")
-        time.sleep(2.0)
+        time.sleep(PAUSE_S)
         connection.execute("SELECT 'the second'")
     session = found(setting, "--text", "the second", "--who", "analyst")[0]["session"]
 
-    def replay(*arguments: str) -> tuple[str, float]:
+    shown: list[str] = []
+
+    def replay(*arguments: str) -> float:
         began = time.monotonic()
         said = setting.gate.own.command("auditor", "replay", session, *arguments)
         assert said.returncode == 0, said.stderr
-        return said.stdout, time.monotonic() - began
+        shown.append(said.stdout)
+        return time.monotonic() - began
 
-    at_once, quick_s = replay("--at-once")
-    paced, slow_s = replay()
-    assert paced == at_once
+    # It waits between the two only where it is to.
+    assert replay() > PAUSE_S
+    within(PAUSE_S, lambda: replay("--at-once"))
+    paced = shown[0]
+    assert set(shown) == {paced}
     assert paced.index("the first") < paced.index("the second")
     address = setting.behind("SELECT email FROM shop.customers WHERE id = 33")
     assert address not in paced
-    # It waits the two seconds between them; all else takes as long either way.
-    assert slow_s > 2.0
-    assert quick_s < 2.0 or slow_s - quick_s > 1.0
     reads = [
         row for row in found(setting, "--who", "auditor")
         if row["verb"] == "recording.read" and row["object"] == session
     ]  # fmt: skip
-    assert len(reads) == 2
+    assert len(reads) == len(shown)
     refused = setting.gate.own.command("admin", "replay", session)
     assert refused.returncode != 0
     assert "the first" not in refused.stdout
@@ -88,7 +92,8 @@ def test_this_shape_for_half_an_hour_twenty_times_is_one_command(setting: Settin
     standing = setting.gate.own.ask("lead", "GET", "/v1/standing")
     mine = next(one for one in standing if one["approval_id"] == asked["id"])
     assert mine["uses_left"] == 19
-    assert 1500 < mine["expires_at"] - time.time() <= 1800
+    # The gate's clock does not go back where the machine's does, by a little.
+    assert 1500 < mine["expires_at"] - time.time() < 1860
 
 
 def test_a_token_shows_in_no_process_list(setting: Setting, tmp_path: Path) -> None:
@@ -148,7 +153,7 @@ def test_without_tls_only_this_machine_comes_in_whatever_the_listener_says(pg: S
         gate.own.start()
         body = struct.pack("!i", 196608) + b"user\0everything\0\0"
         for where, kind in (("127.0.0.1", b"R"), (address, b"E")):
-            with socket.create_connection((where, gate.port), timeout=20) as client:
+            with socket.create_connection((where, gate.port), timeout=PATIENCE_S) as client:
                 client.sendall(struct.pack("!i", len(body) + 4) + body)
                 told = client.recv(4096)
             # R asks for the password; nobody is asked to send one in clear from elsewhere.

@@ -8,10 +8,11 @@ import time
 import pytest
 
 from tests.end_to_end.conftest import Setting
+from tests.patience import PATIENCE_S
 from tests.readable import is_readable
 
 
-def _read_until(terminal: int, wanted: str, seconds: float = 40.0) -> str:
+def _read_until(terminal: int, wanted: str, seconds: float = PATIENCE_S) -> str:
     seen = ""
     deadline = time.monotonic() + seconds
     while wanted not in seen and time.monotonic() < deadline:

@@ -1,6 +1,7 @@
 """A gateway without an administrator, and the one-time code that makes the first."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import sqlite3
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.api.gate import POLICY, Gate, launch, start_gate, wait_ready
+from tests.patience import PATIENCE_S
+from tests.recorded import recorded_text
 
 PASSWORD = "the first administrator's own"
 
@@ -24,8 +27,15 @@ def codes(gate: Gate) -> list[str]:
 def fresh(tmp_path: Path) -> Iterator[Gate]:
     running = asyncio.run(start_gate(tmp_path, people={"ann": ("analysts",)}))
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    running.stop()
+
+
+@contextlib.contextmanager
+def changing(gate: Gate) -> Iterator[sqlite3.Connection]:
+    """Its store, which the gateway may be writing to as well."""
+    path = gate.folder / "state/taskgate.db"
+    with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE_S)) as database, database:
+        yield database
 
 
 def test_the_code_makes_one_person_administrator_once(fresh: Gate) -> None:
@@ -49,9 +59,7 @@ def test_the_code_makes_one_person_administrator_once(fresh: Gate) -> None:
         assert (alert["kind"], alert["who"]) == ("administrator.bootstrapped", "local:root")
         # An administrator is no auditor, the first one no more than any.
         assert client.get("/v1/audit/search", headers=headers).status_code == 403
-    recorded = "".join(
-        path.read_text() for path in (fresh.folder / "state/recordings").rglob("*.tgr")
-    )
+    recorded = recorded_text(fresh.folder / "state/recordings")
     assert '"administrator.bootstrapped"' in recorded
     assert code not in recorded
     assert code not in (fresh.folder / "state/taskgate.db").read_bytes().decode("latin-1")
@@ -69,14 +77,14 @@ def test_the_code_makes_one_person_administrator_once(fresh: Gate) -> None:
 def test_the_rights_end_by_themselves_and_the_code_does_too(fresh: Gate) -> None:
     (code,) = codes(fresh)
     body = {"code": code, "name": "root", "password": PASSWORD}
-    with sqlite3.connect(fresh.folder / "state/taskgate.db") as database:
+    with changing(fresh) as database:
         database.execute("UPDATE bootstrap SET expires_at = 1")
     assert fresh.call(None, "POST", "/v1/bootstrap", body).status_code == 401
-    with sqlite3.connect(fresh.folder / "state/taskgate.db") as database:
+    with changing(fresh) as database:
         database.execute("UPDATE bootstrap SET expires_at = 1e12")
     assert fresh.call(None, "POST", "/v1/bootstrap", body).status_code == 204
     fresh.stop(signal.SIGTERM)
-    with sqlite3.connect(fresh.folder / "state/taskgate.db") as database:
+    with changing(fresh) as database:
         database.execute("UPDATE bootstrap SET until = 1")
     later = Gate(fresh.folder, fresh.url, launch(fresh.folder), fresh.ca)
     try:

@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from psycopg import errors
 
 from taskgate.demo.gate import GateFault
 from tests.end_to_end.conftest import Setting
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 UPDATE = "UPDATE shop.orders SET status = 'cancelled' WHERE id = {}"
 STATUS = "SELECT status FROM shop.orders WHERE id = {}"
@@ -23,13 +22,12 @@ STATUS = "SELECT status FROM shop.orders WHERE id = {}"
 
 def waiting(setting: Setting, text: str, who: str = "lead") -> dict[str, Any]:
     """The approval that waits for `text`, as an approver sees it."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        for one in setting.gate.own.ask(who, "GET", "/v1/approvals"):
-            if text in one["text"]:
-                return dict(one)
-        time.sleep(0.05)
-    raise AssertionError(f"nothing waits for {text}")
+
+    def look() -> list[dict[str, Any]]:
+        listed = setting.gate.own.ask(who, "GET", "/v1/approvals")
+        return [one for one in listed if text in one["text"]]
+
+    return dict(eventually(look, f"nothing waits for {text}")[0])
 
 
 def decide(setting: Setting, who: str, approval: str, word: str, **body: object) -> Any:
@@ -115,7 +113,7 @@ def test_a_client_that_leaves_withdraws_it_too(setting: Setting) -> None:
     with socket.socket(fileno=os.dup(connection.fileno())) as dying:
         dying.shutdown(socket.SHUT_RDWR)
     thread.join(PATIENCE_S)
-    assert withdrawn(setting, asked["id"])
+    withdrawn(setting, asked["id"])
     assert setting.behind(STATUS.format(16)) != "cancelled"
 
 
@@ -192,30 +190,27 @@ def test_a_hold_expires(setting: Setting) -> None:
     assert setting.behind(STATUS.format(25)) != "cancelled"
 
 
-def test_revoking_the_grant_ends_the_hold_within_a_second(setting: Setting) -> None:
+def test_revoking_the_grant_ends_the_hold(setting: Setting) -> None:
     token, grant = setting.grant_of("fix")
-    connection = setting.connect("fix", token)
-    with running(lambda: connection.execute(UPDATE.format(26))) as answer:
-        asked = waiting(setting, "id = 26")
-        began = time.monotonic()
-        setting.gate.own.ask("operator", "DELETE", f"/v1/grants/{grant}")
-        with pytest.raises(psycopg.Error, match=r"revoked|ended|over"):
-            answer.result(PATIENCE_S)
-        assert time.monotonic() - began < PATIENCE_S
-    assert withdrawn(setting, asked["id"])
-    assert connection.closed
+    with setting.connect("fix", token) as connection:
+        with running(lambda: connection.execute(UPDATE.format(26))) as answer:
+            asked = waiting(setting, "id = 26")
+            setting.gate.own.ask("operator", "DELETE", f"/v1/grants/{grant}")
+            with pytest.raises(psycopg.Error, match=r"revoked|ended|over"):
+                answer.result(PATIENCE_S)
+        withdrawn(setting, asked["id"])
+        assert connection.closed
     assert setting.behind(STATUS.format(26)) != "cancelled"
 
 
-def withdrawn(setting: Setting, approval: str) -> bool:
-    """Whether an approval comes off the list of what waits."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
+def withdrawn(setting: Setting, approval: str) -> None:
+    """That an approval comes off the list of what waits."""
+
+    def look() -> bool:
         listed = setting.gate.own.ask("lead", "GET", "/v1/approvals")
-        if all(one["id"] != approval for one in listed):
-            return True
-        time.sleep(0.05)
-    return False
+        return all(one["id"] != approval for one in listed)
+
+    eventually(look, "it is still asked")
 
 
 def _swallow(connection: "psycopg.Connection[tuple[object, ...]]", statement: str) -> None:

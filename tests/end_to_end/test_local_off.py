@@ -39,7 +39,7 @@ def test_switching_local_users_off_ends_sign_ins_and_grants(gate: Gate) -> None:
         with pytest.raises(psycopg.OperationalError) as caught:
             psycopg.connect(
                 host="127.0.0.1", port=port, user=reach["user"], dbname="shop",
-                password=issued["token"], sslmode="require", connect_timeout=10,
+                password=issued["token"], sslmode="require", connect_timeout=60,
             )  # fmt: skip
         assert "switched off" in str(caught.value)
     finally:

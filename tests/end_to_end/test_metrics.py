@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.conftest import Setting
+from tests.patience import PATIENCE_S, eventually
 
 EMAILS = "SELECT email FROM shop.customers ORDER BY id LIMIT 7"
 
@@ -17,7 +18,7 @@ def metrics(setting: Setting) -> dict[str, float]:
     """Each sample by its name, with its labels' values behind it."""
     own = setting.gate.own
     context = ssl.create_default_context(cafile=own.ca_file)
-    with urlopen(f"{own.url}/metrics", context=context, timeout=10) as answer:
+    with urlopen(f"{own.url}/metrics", context=context, timeout=PATIENCE_S) as answer:
         text = answer.read().decode()
     return {
         " ".join((sample.name, *sample.labels.values())): sample.value
@@ -45,7 +46,8 @@ def test_every_request_is_counted_and_timed(setting: Setting) -> None:
     assert rose["taskgate_masked_values_total"] == 21
     assert rose["taskgate_decision_seconds_count"] == 4
     assert rose["taskgate_request_seconds_count"] == 3
-    assert rose["taskgate_decision_cache_total miss"] == 2
+    # One more where names grew too old between two of the three.
+    assert rose["taskgate_decision_cache_total miss"] in (2, 3)
     assert rose["taskgate_decision_cache_total hit"] >= 1
     assert rose["taskgate_bytes_total to_resource"] > len(query)
     assert rose["taskgate_bytes_total to_client"] > 3 * 7 * len("a@b.c")
@@ -89,8 +91,5 @@ def test_a_resource_that_is_lost_is_counted(setting: Setting) -> None:
         found = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert found is not None
         setting.behind(f"SELECT pg_terminate_backend({found[0]})")
-        for _ in range(100):
-            if risen(setting, before)["taskgate_upstream_errors_total"]:
-                break
-            time.sleep(0.05)
+        eventually(lambda: risen(setting, before)["taskgate_upstream_errors_total"])
     assert risen(setting, before)["taskgate_upstream_errors_total"] == 1

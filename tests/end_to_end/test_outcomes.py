@@ -1,6 +1,7 @@
 """What a person with plain psql gets: permitted, refused, masked."""
 
 from tests.end_to_end.conftest import Setting
+from tests.recorded import contents
 
 EMAILS = "SELECT email FROM shop.customers ORDER BY id LIMIT 5"
 
@@ -53,6 +54,5 @@ def test_the_credential_of_the_server_shows_nowhere(setting: Setting) -> None:
     from tests.servers import PASSWORD
 
     assert PASSWORD not in done.stdout + done.stderr
-    for path in setting.gate.own.directory.rglob("*"):
-        if path.is_file():
-            assert PASSWORD.encode() not in path.read_bytes(), path
+    for path, content in contents(setting.gate.own.directory).items():
+        assert PASSWORD.encode() not in content, path

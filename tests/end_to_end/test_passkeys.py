@@ -13,6 +13,8 @@ import pytest
 from taskgate.identity.totp import code_of, step_at
 from tests.api.gate import Gate, password_of, start_gate
 from tests.chromium import Chromium, chromium
+from tests.patience import eventually
+from tests.recorded import recorded_text
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +73,7 @@ def test_a_passkey_is_made_in_the_console_and_signs_in_alone(
     window.wait_text("How you sign in")
     assert "ann" in window.text
     window.screenshot(tmp_path / "security.png")
-    recorded = "".join(
-        path.read_text() for path in (gate.folder / "state/recordings").rglob("*.tgr")
-    )
+    recorded = recorded_text(gate.folder / "state/recordings")
     assert '"method":"passkey"' in recorded.replace(" ", "")
 
     # A password alone is not enough any more, and says nothing else to a wrong one.
@@ -100,10 +100,7 @@ def test_a_device_that_does_not_verify_the_person_makes_none_and_lets_nobody_in(
     with window.authenticator(verifies=False):
         sign_in(window, gate, "bob")
         window.click("form[data-passkey='create'] button")
-        deadline = time.monotonic() + 60
-        while not window.run(f'return document.querySelector("{alert}").textContent'):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        eventually(lambda: window.run(f'return document.querySelector("{alert}").textContent'))
     assert gate.call("bob", "GET", "/v1/mfa").json()["factors"] == []
 
 

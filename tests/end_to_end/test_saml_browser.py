@@ -37,13 +37,13 @@ def test_a_person_signs_in_to_the_console_and_out_of_it(corp: Corp, browser: Chr
     browser.wait_for(corp.provider.base)
     sign_in(browser)
     browser.wait_for(f"{corp.url}/console/grants")
-    assert "My grants" in browser.text
+    browser.wait_text("My grants")
     cookies = browser.cookies
     assert cookies["__Host-taskgate"]["sameSite"] == "Strict"
     assert "__Host-taskgate-saml" not in cookies
     browser.click("header form button")
     browser.wait_for(f"{corp.url}/saml/corp/slo")
-    assert "Signed out" in browser.text
+    browser.wait_text("Signed out")
     browser.open(f"{corp.url}/console/saml/corp")
     browser.wait_for(corp.provider.base)
     assert "password" in browser.text.lower(), "signed out there as well"

@@ -1,7 +1,5 @@
 """Details of the protocol that drivers rely on."""
 
-import time
-
 import psycopg
 import pytest
 from psycopg import errors
@@ -9,6 +7,7 @@ from psycopg import errors
 from taskgate.protocols.postgres import messages
 from tests.end_to_end.conftest import Setting
 from tests.end_to_end.wire import Wire
+from tests.patience import PATIENCE_S, eventually
 
 
 def test_a_look_up_leaves_the_unnamed_statement_alone(setting: Setting) -> None:
@@ -32,7 +31,7 @@ def test_a_notification_comes_from_the_process_that_the_client_knows(setting: Se
     with setting.connect("everything") as connection:
         connection.execute("LISTEN here")
         connection.execute("NOTIFY here, 'me'")
-        (heard,) = connection.notifies(timeout=10, stop_after=1)
+        (heard,) = connection.notifies(timeout=PATIENCE_S, stop_after=1)
         assert heard.pid == connection.info.backend_pid
 
 
@@ -55,10 +54,7 @@ def test_why_the_resource_ends_a_session_reaches_the_client(setting: Setting) ->
 
 
 def _until_it_fails(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        connection.execute("SELECT 1")
-        time.sleep(0.05)
+    eventually(lambda: connection.execute("SELECT 1") is None, "it goes on")
 
 
 def test_the_resources_log_goes_on_showing_who_it_is(setting: Setting) -> None:

@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from tests.end_to_end.conftest import Setting
+from tests.patience import PATIENCE_S
 
 
 class Wire:
     """A signed-in session whose messages the test writes itself."""
 
     def __init__(self, setting: Setting, task: str, token: str = "", minor: int = 0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", setting.gate.port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", setting.gate.port), timeout=PATIENCE_S)
         self._received = b""
         self.errors: list[dict[str, str]] = []
         self.key = b""

@@ -68,6 +68,8 @@ function make(key) {
       return token.accountId && { groups: PEOPLE[token.accountId].groups };
     },
     ttl: { IdToken: 600, AccessToken: 600 },
+    // Of its own it waits 2.5 s for the gate, which may have to wait for the machine.
+    httpOptions: () => ({ signal: AbortSignal.timeout(20_000) }),
     features: {
       deviceFlow: { enabled: true }, clientCredentials: { enabled: true },
       devInteractions: { enabled: false }, backchannelLogout: { enabled: true },
