@@ -40,7 +40,7 @@ permit:
 hold:
   - run: ["echo restart web-*"]
     for: {groups: [leads], people: 1, within: 5m}
-limits: {idle: 6s}
+limits: {idle: 10s}
 ---
 kind: Task
 name: brief
@@ -211,10 +211,10 @@ def test_a_shell_that_is_silent_ends_and_one_that_waits_for_people_does_not(
         shell.type("echo restart web-1\r")
         waiting = place.waiting("silent")
         shell.wait_for("Ctrl-C gives it up")
-        time.sleep(8)
+        time.sleep(12)
         place.own.ask("lead", "POST", f"/v1/approvals/{waiting}/approve", {"reason": "yes"})
         assert shell.does().endswith("restart web-1\n")
-        shell.wait_for("the session was silent for 6 s")
+        shell.wait_for("the session was silent for 10 s")
         assert shell.ended() != 0
 
 
