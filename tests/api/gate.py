@@ -268,7 +268,7 @@ def launch(folder: Path, limits: Mapping[str, float] | None = None) -> "subproce
         )
 
 
-def wait_ready(gate: Gate, timeout_s: float = 60.0) -> None:
+def wait_ready(gate: Gate, timeout_s: float = 100.0) -> None:
     """Until it answers at all, ready or not."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

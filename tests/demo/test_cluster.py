@@ -155,3 +155,9 @@ def test_the_state_of_a_running_demo_is_not_removed(cluster: Cluster, directory:
     remove(directory)
     assert not directory.exists()
     directory.mkdir()
+
+
+def test_a_process_is_given_each_free_port_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskgate.demo.cluster._given", set())
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == 500

@@ -60,7 +60,7 @@ async def test_a_busy_loop_does_not_make_it_blind(place: Place) -> None:
     async with place.open() as store:
         revocations = Revocations(store.grants, clock)
         async with revocations.following():
-            for _ in range(15):
+            for _ in range(8):
                 hold_up_the_loop(0.3)
                 assert not revocations.blind
                 revocations.ensure_sighted()
