@@ -17,7 +17,8 @@ from tests.gates import running_gate
 from tests.patience import PATIENCE_S, within
 from tests.servers import Server
 
-PAUSE_S = 3.0
+# Of this, since a replay waits no more than two seconds at a time, one half after the other.
+PAUSE_S = 4.0
 
 
 def found(setting: Setting, *arguments: str) -> list[dict[str, Any]]:
@@ -49,7 +50,9 @@ def test_a_session_is_replayed_at_its_pace_or_at_once_and_that_is_recorded(
 ) -> None:
     with setting.connect_as("analyst", "report") as connection:
         connection.execute("SELECT 'the first', email FROM shop.customers WHERE id = 33")
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S / 2)
+        connection.execute("SELECT 'between'")
+        time.sleep(PAUSE_S / 2)
         connection.execute("SELECT 'the second'")
     session = found(setting, "--text", "the second", "--who", "analyst")[0]["session"]
 
