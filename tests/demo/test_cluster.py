@@ -157,7 +157,6 @@ def test_the_state_of_a_running_demo_is_not_removed(cluster: Cluster, directory:
     directory.mkdir()
 
 
-def test_a_process_is_given_each_free_port_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskgate.demo.cluster._given", set())
+def test_no_free_port_is_given_again_soon() -> None:
     ports = [free_port() for _ in range(500)]
     assert len(set(ports)) == 500
