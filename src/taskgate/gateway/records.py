@@ -23,9 +23,9 @@ from taskgate.recording.damage import Report
 from taskgate.recording.format import Entry
 from taskgate.recording.journal import Journal
 from taskgate.recording.kept_files import KeptFile, list_files, of_file, without_content
-from taskgate.recording.layout import find_recording
+from taskgate.recording.layout import PACKED_SUFFIX, find_recording
 from taskgate.recording.opening import identity_facts
-from taskgate.recording.reader import Follower, read_recording, read_session
+from taskgate.recording.reader import Follower, read_session
 from taskgate.recording.verify import verify_dir
 
 CATCH_UP_S = 10.0
@@ -97,17 +97,12 @@ class Records:
         """
         facts = {"session": session, "after": after, "live": True}
         await self.log(EventKind.RECORDING_READ, who, facts)
-        path = find_recording(self.journal.directory, session)
-        if path.suffix == ".zst":
-            sealed = read_recording(path)
+        follower = self._follower(session)
+        if follower is None:
+            sealed = read_session(self.journal.directory, session)
             while found := await asyncio.to_thread(lambda: list(islice(sealed, _AT_ONCE))):
                 yield [entry for entry in found if entry.number > after]
             return
-        try:
-            follower = Follower(path)
-        except NotFound:
-            # It was sealed, and so moved, at this very moment.
-            follower = Follower(find_recording(self.journal.directory, session))
         try:
             while await go_on():
                 # Asked first: what was written before the end has to be read after it.
@@ -120,6 +115,20 @@ class Records:
                     await asyncio.sleep(FOLLOW_S)
         finally:
             follower.close()
+
+    def _follower(self, session: str) -> Follower | None:
+        """None for a recording that is packed, and so comes to nothing more. Raises: NotFound."""
+        path = find_recording(self.journal.directory, session)
+        while not path.name.endswith(PACKED_SUFFIX):
+            try:
+                return Follower(path)
+            except NotFound:
+                # It was sealed or packed, and so moved, at this very moment.
+                moved = find_recording(self.journal.directory, session)
+                if moved == path:
+                    raise
+                path = moved
+        return None
 
     async def kept_files(self, who: Identity, session: str) -> list[KeptFile]:
         """The files whose contents a recording of this node has.
