@@ -1,6 +1,5 @@
 """A whole gateway before a real sshd, and OpenSSH's own client in front of it."""
 
-import contextlib
 import os
 import resource
 import socket
@@ -183,14 +182,6 @@ class SshSetting:
             return any((f["columns"], f["rows"]) == (columns, rows) for f in found)
 
         eventually(is_there, "no other size")
-
-    def written(self, folder: Path) -> Iterator[tuple[Path, bytes]]:
-        """Each file below that folder of the gateway's, which is at work there, and its content."""
-        for path in folder.rglob("*"):
-            # What is put away meanwhile is met again, or was for a moment.
-            with contextlib.suppress(FileNotFoundError):
-                if path.is_file():
-                    yield path, path.read_bytes()
 
     def limit_file_size(self, bytes_: int = 1) -> None:
         """From here on the gateway can write no file any further than that, as on a full disk."""

@@ -11,6 +11,7 @@ import pytest
 from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from tests.hosts import Host
+from tests.recorded import contents
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
 
 __all__ = ["ssh_host"]
@@ -152,7 +153,7 @@ def test_the_hosts_credential_is_in_no_record(place: SshSetting) -> None:
     place.ssh("ops", "echo x")
     place.recorded("ops")
     secret = place.host.key.read_text().splitlines()[2].encode()
-    for file, content in place.written(place.own.directory):
+    for file, content in contents(place.own.directory).items():
         assert secret not in content, file
     kinds = [kind for kind, _ in place.recorded("ops")]
     assert EventKind.REQUEST_FINISHED in kinds

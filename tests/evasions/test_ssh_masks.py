@@ -11,6 +11,7 @@ import pytest
 from taskgate.model.event import EventKind
 from tests.hosts import Host
 from tests.masking.samples import PEM
+from tests.recorded import contents
 from tests.ssh_setting import SshSetting, running_ssh_gate, ssh_host
 
 __all__ = ["ssh_host"]
@@ -161,7 +162,7 @@ def test_no_record_holds_what_was_hidden(place: SshSetting) -> None:
     for command in (f"cat {path}", f"gzip -c {path}", f"head -c 9999 {path}"):
         place.ssh("support", command)
     place.recorded("support")
-    for file, content in place.written(place.own.directory):
+    for file, content in contents(place.own.directory).items():
         assert CARD.encode() not in content, file
 
 

@@ -11,6 +11,7 @@ from taskgate.model.limits import MAX_DEVICE_SIGN_INS_PER_SOURCE
 from tests.hosts import Host
 from tests.oidc_provider.running import CLIENT_SECRET, RealProvider, real_provider
 from tests.patience import eventually
+from tests.recorded import recorded_text
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
 TASKS = """
@@ -78,8 +79,7 @@ class Place:
         return told, f"{lines[at - 1].strip()}?user_code={lines[at + 1].strip()}"
 
     def events(self) -> str:
-        found = self.setting.written(self.setting.own.recordings)
-        return "".join(content.decode(errors="replace") for _, content in found)
+        return recorded_text(self.setting.own.recordings)
 
 
 @pytest.fixture(scope="module")

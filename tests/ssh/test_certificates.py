@@ -10,6 +10,7 @@ from taskgate.demo.cluster import free_port
 from taskgate.model.event import EventKind
 from tests.hosts import Host, running_host
 from tests.patience import eventually
+from tests.recorded import contents
 from tests.ssh_forwarding import ask, connects, echo, serving, tunnel
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
@@ -150,7 +151,7 @@ def test_terminals_where_the_task_permits_them(place: SshSetting) -> None:
 def test_the_private_key_is_nowhere(place: SshSetting) -> None:
     place.ssh("restart", "echo x")
     place.recorded("restart")
-    for file, content in place.written(place.own.directory):
+    for file, content in contents(place.own.directory).items():
         assert b"OPENSSH PRIVATE KEY" not in content, file
 
 

@@ -3,6 +3,7 @@
 import subprocess
 
 from tests.hosts import Host, running_host
+from tests.recorded import contents
 from tests.ssh_setting import SshSetting, running_ssh_gate
 
 TASK = """
@@ -96,7 +97,7 @@ def test_the_same_host_key_after_a_restart(ssh_host: Host) -> None:
         setting.own.start()
         assert setting.own.command("operator", "known-hosts").stdout == before
         assert setting.ssh("look", "id").returncode == 0
-        text = b"".join(content for _, content in setting.written(setting.own.state))
+        text = b"".join(contents(setting.own.state).values())
         key = ssh_host.key.read_bytes()
     assert b"OPENSSH PRIVATE KEY" not in text
     assert key.splitlines()[2] not in text
