@@ -26,6 +26,7 @@ from taskgate.protocols.ssh.conversation import (
     Visitor,
 )
 from taskgate.protocols.ssh.driver.forwards import CHANNEL, JoinedLink, Side
+from taskgate.protocols.ssh.driver.windows import hold_to_window
 
 WINDOW_BYTES: Final = 2 * 1024 * 1024
 MAX_PACKET_BYTES: Final = 32 * 1024
@@ -98,6 +99,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def connection_made(self, chan: SSHServerChannel[bytes]) -> None:
         self._channel = cast(GateChannel, chan)
+        hold_to_window(chan)
 
     def pty_requested(
         self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
@@ -287,6 +289,7 @@ class HostSide(asyncssh.SSHClientSession[bytes]):
 
     def connection_made(self, chan: SSHClientChannel[bytes]) -> None:
         self._channel = chan
+        hold_to_window(chan)
         # asyncssh would lend this machine's own.
         if self._start.agent:
             chan._send_request(b"auth-agent-req@openssh.com")

@@ -14,6 +14,7 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FA
 
 from taskgate.model.errors import UpstreamFault
 from taskgate.protocols.ssh.conversation import Visitor
+from taskgate.protocols.ssh.driver.windows import hold_to_window
 
 WINDOW_BYTES = 1024 * 1024
 MAX_PACKET_BYTES = 32 * 1024
@@ -34,6 +35,7 @@ class Side(asyncssh.SSHTCPSession[bytes], asyncssh.SSHUNIXSession[bytes]):
 
     def connection_made(self, chan: Any) -> None:
         self.channel = chan
+        hold_to_window(chan)
         if self.other.channel is None:
             # Who asked for the link is told only after this.
             chan.pause_reading()
