@@ -7,7 +7,7 @@ first takes at most about `limits.REVOCATION_BLIND_S`: whoever waits longer is b
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -87,33 +87,65 @@ class LoopRevocations:
     """`model.ports.RevocationReader` of a store that is asked over an event loop: over one of its
     own, which runs only while a call does. `close` takes down what `sequence` stands on."""
 
-    def __init__(self, sequence: AskedRevocations, close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, sequence: AskedRevocations, close: Callable[[], Coroutine[None, None, None]]
+    ) -> None:
         self._sequence = sequence
         self._close = close
         self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
+        # What was not answered in time, and may be yet.
+        self._late: asyncio.Task[object] | None = None
 
     def last(self) -> int:
         # The first thing that is asked, once: nobody is vouched for before it is answered.
-        return self._runner.run(_in_time(self._sequence.last_revocation(), limits.STORE_TIMEOUT_S))
+        asked = self._sequence.last_revocation()
+        return self._runner.run(self._in_time(asked, limits.STORE_TIMEOUT_S))
 
     def after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
-        return self._runner.run(_in_time(self._sequence.revocations_after(sequence, limit)))
+        asked = self._sequence.revocations_after(sequence, limit)
+        return self._runner.run(self._in_time(asked, limits.REVOCATION_BLIND_S))
 
     def close(self) -> None:
         try:
-            with suppress(StoreUnavailable, SQLAlchemyError, OSError):
-                self._runner.run(_in_time(self._close()))
+            self._runner.run(self._closed())
             self._runner.run(_last_turns())
         finally:
             self._runner.close()
 
+    async def _in_time(self, asked: Coroutine[None, None, T], within_s: float) -> T:
+        """The answer. A question that is late is not broken off: it may be opening a connection,
+        which the next one would have to begin anew, again and again where it takes long. The next
+        one waits for it instead; it ends by the store's own time at the latest.
 
-async def _in_time(work: Awaitable[T], within_s: float = limits.REVOCATION_BLIND_S) -> T:
-    try:
-        async with asyncio.timeout(within_s):
-            return await work
-    except TimeoutError:
-        raise StoreUnavailable(f"the state store did not answer within {within_s:g} s") from None
+        Raises: StoreUnavailable, and what `asked` does.
+        """
+        silent = StoreUnavailable(f"the state store did not answer within {within_s:g} s")
+        end = asyncio.get_running_loop().time() + within_s
+        if self._late is not None:
+            done, _ = await asyncio.wait({self._late}, timeout=within_s)
+            if not done:
+                asked.close()
+                raise silent
+            # Whatever it was, it is too old.
+            self._late.exception()
+            self._late = None
+        task = asyncio.create_task(asked)
+        left_s = end - asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait({task}, timeout=left_s)
+        if not done:
+            self._late = task
+            raise silent
+        return task.result()
+
+    async def _closed(self) -> None:
+        """First what is late, whose connection would come back to what is closed by then."""
+        if self._late is not None:
+            await asyncio.wait({self._late}, timeout=limits.REVOCATION_BLIND_S)
+            self._late.cancel()
+            await asyncio.wait({self._late}, timeout=limits.REVOCATION_BLIND_S)
+        with suppress(StoreUnavailable, SQLAlchemyError, OSError, TimeoutError):
+            async with asyncio.timeout(limits.REVOCATION_BLIND_S):
+                await self._close()
 
 
 async def _last_turns() -> None:
