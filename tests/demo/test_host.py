@@ -1,7 +1,9 @@
 """The demo's host: OpenSSH's clients find it a host like others; it is not run by root, and does
 not outlive its parent."""
 
+import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -16,6 +18,7 @@ import pytest
 
 from taskgate.demo.cluster import free_port, server_account
 from taskgate.demo.host import HOST_USER, Host, HostFault, HostKeys, new_key, public_key
+from taskgate.demo.sshd import _Screen
 from tests.patience import eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no OpenSSH client")
@@ -219,3 +222,11 @@ def running(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return "sshd" in Path(f"/proc/{pid}/cmdline").read_text()
     return False
+
+
+async def test_what_a_terminal_showed_before_its_last_user_left_is_read() -> None:
+    shown = asyncio.StreamReader()
+    screen = _Screen(shown)
+    screen.data_received(b"last words")
+    screen.connection_lost(OSError(errno.EIO, "no user is left"))
+    assert await shown.read() == b"last words"

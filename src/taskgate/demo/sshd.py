@@ -148,7 +148,7 @@ class _Shells:
         loop = asyncio.get_running_loop()
         shown = asyncio.StreamReader()
         reading, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(shown), os.fdopen(os.dup(master), "rb", 0)
+            lambda: _Screen(shown), os.fdopen(os.dup(master), "rb", 0)
         )
         writing, protocol = await loop.connect_write_pipe(
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()),
@@ -212,6 +212,14 @@ class _Shells:
         return found
 
 
+class _Screen(asyncio.StreamReaderProtocol):
+    """What a terminal shows. One whose last user is gone reads as an error, which a reader would
+    put before what it has not given out yet."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(None)
+
+
 async def _feed(
     process: "asyncssh.SSHServerProcess[bytes]",
     child: asyncio.subprocess.Process,
@@ -244,7 +252,7 @@ async def _feed(
 
 
 async def _pass_on(source: _Source, sink: _Sink) -> None:
-    # A terminal whose last user is gone reads as an error; a client may leave at any time.
+    # A client may leave at any time.
     with contextlib.suppress(OSError, asyncssh.Error):
         while data := await source.read(_CHUNK):
             sink.write(data)

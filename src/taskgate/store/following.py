@@ -1,7 +1,8 @@
 """The sequence of revocations read from a thread of its own, whatever the event loop is doing.
 
-Each reader has its own connection and is used by the one thread that opened it. A call but the
-first takes at most about `limits.REVOCATION_BLIND_S`: whoever waits longer is blind anyway.
+Each reader has its own connection and is used by the one thread that opened it. Nobody is vouched
+for before it has answered, and until then it has the store's ordinary time. Later a call takes at
+most about `limits.REVOCATION_BLIND_S`: whoever waits longer is blind anyway.
 """
 
 import asyncio
@@ -93,17 +94,20 @@ class LoopRevocations:
         self._sequence = sequence
         self._close = close
         self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
+        self._answered = False
         # What was not answered in time, and may be yet.
         self._late: asyncio.Task[object] | None = None
 
     def last(self) -> int:
-        # The first thing that is asked, once: nobody is vouched for before it is answered.
         asked = self._sequence.last_revocation()
         return self._runner.run(self._in_time(asked, limits.STORE_TIMEOUT_S))
 
     def after(self, sequence: int, limit: int) -> tuple[Revocation, ...]:
         asked = self._sequence.revocations_after(sequence, limit)
-        return self._runner.run(self._in_time(asked, limits.REVOCATION_BLIND_S))
+        within_s = limits.REVOCATION_BLIND_S if self._answered else limits.STORE_TIMEOUT_S
+        found = self._runner.run(self._in_time(asked, within_s))
+        self._answered = True
+        return found
 
     def close(self) -> None:
         try:
